@@ -1,0 +1,379 @@
+//! The life of a connection, from its first state change to its record.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use redial_common::{
+    errno,
+    loss::Counter,
+    record::conn::{Conn, flag},
+    tcp::{closed_by, failed_by, role, state},
+};
+
+use crate::{
+    emit,
+    maps::{CONNS, NEW_CONN, NewConn, count},
+    owner,
+    settings::setting,
+    sock::Sock,
+    turns,
+};
+
+const BPF_ANY: u64 = 0;
+const BPF_NOEXIST: u64 = 1;
+const EEXIST: i32 = -17;
+const ENOMEM: i32 = -12;
+const E2BIG: i32 = -7;
+
+/// The live state of a socket.
+#[inline(always)]
+pub fn get<'a>(key: u64) -> Option<&'a mut Conn> {
+    let conn = CONNS.get_ptr_mut(key)?;
+    // SAFETY: the map's slot outlives the program's run. Two CPUs may work on one socket at the same time, as its
+    // sender and its receiver: they write different fields, and a torn counter is no unsoundness for integers.
+    Some(unsafe { &mut *conn })
+}
+
+/// A socket went from `old` to `new`.
+#[inline(always)]
+pub fn on_state<S: Sock>(sock: S, old: u8, new: u8) {
+    match new {
+        state::SYN_SENT => connecting(sock),
+        state::ESTABLISHED => established(sock, old),
+        state::CLOSE => {
+            if old != state::LISTEN {
+                closed(sock, old);
+            }
+        }
+        state::LISTEN | state::SYN_RECV | state::NEW_SYN_RECV => {}
+        _ => closing(sock, old, new),
+    }
+}
+
+#[inline(always)]
+fn connecting<S: Sock>(sock: S) {
+    let Some(conn) = blank(NewConn::State) else { return };
+    conn.role = role::CLIENT;
+    conn.state = state::SYN_SENT;
+    conn.start_ns = now();
+    if !is_wanted(sock, conn) || !owner::claim(conn) {
+        return;
+    }
+    conn.flags |= sock.labels();
+    insert(sock.key(), conn);
+}
+
+#[inline(always)]
+fn established<S: Sock>(sock: S, old: u8) {
+    if let Some(conn) = get(sock.key()) {
+        sock.write_tuple(conn);
+        become_established(sock, conn);
+    } else if old == state::SYN_RECV
+        && let Some(conn) = from_listener(sock, NewConn::State)
+    {
+        become_established(sock, conn);
+        insert(sock.key(), conn);
+    }
+}
+
+#[inline(always)]
+fn become_established<S: Sock>(sock: S, conn: &mut Conn) {
+    conn.established_ns = now();
+    conn.state = state::ESTABLISHED;
+    turns::begin_counting(sock, conn);
+    if setting!(opens) != 0 {
+        emit::opened(conn);
+    }
+}
+
+/// A new connection of a socket that came out of a listener, if the filters want it; not in the map yet.
+#[inline(always)]
+fn from_listener<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
+    let conn = blank(place)?;
+    conn.role = role::SERVER;
+    conn.state = state::SYN_RECV;
+    conn.start_ns = now();
+    if !is_wanted(sock, conn) {
+        return None;
+    }
+    conn.flags |= sock.labels();
+    Some(conn)
+}
+
+/// The connection that data pass on, with its owner, unless it is not followed.
+///
+/// Data on a SYN (TCP Fast Open) come before ESTABLISHED: only then does a connection begin here.
+#[inline(always)]
+pub fn with_data<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
+    let key = sock.key();
+    let conn = match get(key) {
+        Some(conn) => conn,
+        None if sock.state() == state::SYN_RECV => {
+            let conn = from_listener(sock, place)?;
+            insert(key, conn);
+            get(key)?
+        }
+        None => return None,
+    };
+    if conn.tgid == 0 && !sock.is_indirect() && !owner::claim(conn) {
+        remove(key);
+        return None;
+    }
+    Some(conn)
+}
+
+/// A socket went to a state between ESTABLISHED and CLOSED.
+#[inline(always)]
+fn closing<S: Sock>(sock: S, old: u8, new: u8) {
+    let Some(conn) = get(sock.key()) else { return };
+    conn.state = new;
+    match new {
+        state::CLOSE_WAIT => {
+            conn.flags |= flag::FIN_RECEIVED;
+            conn.close_wait_ns = now();
+            if conn.closed_by == closed_by::NONE {
+                conn.closed_by = closed_by::REMOTE;
+            }
+        }
+        state::FIN_WAIT1 => {
+            if conn.closed_by == closed_by::NONE {
+                conn.closed_by = closed_by::LOCAL;
+            }
+            closed_by_us(sock, conn);
+        }
+        state::LAST_ACK => {
+            conn.close_wait_end_ns = now();
+            closed_by_us(sock, conn);
+        }
+        state::CLOSING => conn.flags |= flag::FIN_RECEIVED,
+        _ => {}
+    }
+    // Our FIN takes the next sequence number: what was written until now is all there will be.
+    if old == state::ESTABLISHED || old == state::CLOSE_WAIT {
+        turns::settle(sock, conn);
+    }
+}
+
+/// Our side ends the connection now, in the context of the process that does.
+#[inline(always)]
+fn closed_by_us<S: Sock>(sock: S, conn: &mut Conn) {
+    if conn.role == role::SERVER && conn.tgid == 0 && conn.acceptor_tgid == 0 && !sock.is_held() {
+        conn.flags |= flag::NEVER_ACCEPTED;
+    } else if conn.closer_tgid == 0 {
+        conn.closer_tgid = owner::tgid();
+    }
+}
+
+#[inline(always)]
+fn closed<S: Sock>(sock: S, old: u8) {
+    let key = sock.key();
+    let Some(conn) = get(key) else { return };
+    conn.state = old;
+    conn.error = sock.error();
+    if conn.established_ns == 0 {
+        sock.write_tuple(conn);
+        conn.failed_by = why_failed(sock, conn);
+    } else if conn.closed_by == closed_by::NONE {
+        conn.closed_by = why_closed(conn);
+        if conn.closed_by == closed_by::RESET_LOCAL {
+            closed_by_us(sock, conn);
+        }
+        turns::settle(sock, conn);
+    } else if old == state::CLOSE_WAIT {
+        conn.close_wait_end_ns = now();
+        turns::settle(sock, conn);
+    }
+    if conn.error == 0 && (old == state::FIN_WAIT2 || old == state::CLOSING) {
+        conn.flags |= flag::TIME_WAIT;
+    }
+    finish(sock, conn, old);
+    remove(key);
+}
+
+/// The socket is destroyed or taken anew, and its end was missed: the record is made from what is known.
+#[inline(always)]
+pub fn repair<S: Sock>(sock: S) {
+    let key = sock.key();
+    let Some(conn) = get(key) else { return };
+    count(Counter::Repaired);
+    conn.flags |= flag::END_UNSEEN;
+    if conn.established_ns == 0 {
+        conn.failed_by = failed_by::OTHER;
+    } else if conn.closed_by == closed_by::NONE {
+        conn.closed_by = closed_by::UNKNOWN;
+    }
+    finish(sock, conn, conn.state);
+    remove(key);
+}
+
+/// The attempt failed with `error` before a SYN could be sent: there was no state change to follow.
+#[inline(always)]
+pub fn failed_early<S: Sock>(sock: S, error: u32, fill_remote: impl FnOnce(&mut Conn)) {
+    let Some(conn) = blank(NewConn::Connect) else { return };
+    conn.role = role::CLIENT;
+    conn.state = state::CLOSE;
+    conn.start_ns = now();
+    conn.end_ns = conn.start_ns;
+    if !is_wanted(sock, conn) {
+        return;
+    }
+    fill_remote(conn);
+    if !owner::claim(conn) {
+        return;
+    }
+    conn.flags |= flag::NO_SYN;
+    conn.error = error;
+    conn.failed_by = by_error(error as i32);
+    conn.id = next_id();
+    emit::ended(conn);
+}
+
+#[inline(always)]
+fn finish<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
+    conn.end_ns = now();
+    if setting!(offsets_known) == 0 {
+        conn.flags |= flag::NO_OFFSETS;
+    } else {
+        sock.write_facts(conn);
+        if sock.fin_received() {
+            conn.flags |= flag::FIN_RECEIVED;
+        }
+        count_payload_only(conn, last);
+    }
+    // Filters by process let pass what has no process yet; without one at the end, it was none of theirs.
+    if conn.tgid == 0 && owner::is_required() {
+        count(Counter::Filtered);
+        return;
+    }
+    emit::ended(conn);
+}
+
+/// Takes SYN and FIN out of the kernel's byte counts (RFC 4898 counts them in, each as one).
+#[inline(always)]
+fn count_payload_only(conn: &mut Conn, last: u8) {
+    let syn_was_acknowledged = conn.role == role::CLIENT && conn.established_ns != 0;
+    let fin_was_acknowledged = last == state::FIN_WAIT2
+        || (conn.error == 0 && (last == state::CLOSING || last == state::LAST_ACK) && !conn.has(flag::END_UNSEEN));
+    let controls = u64::from(syn_was_acknowledged) + u64::from(fin_was_acknowledged);
+    conn.bytes_sent = conn.bytes_sent.saturating_sub(controls);
+    if conn.has(flag::FIN_RECEIVED) {
+        conn.bytes_received = conn.bytes_received.saturating_sub(1);
+    }
+}
+
+#[inline(always)]
+fn why_failed<S: Sock>(sock: S, conn: &Conn) -> u8 {
+    if conn.error != 0 {
+        return by_error(conn.error as i32);
+    }
+    if setting!(offsets_known) == 0 {
+        return failed_by::OTHER;
+    }
+    // `tcp_v4_connect` gives the socket its first sequence number once it has a local port.
+    let got_port = conn.local_port != 0 && sock.seqs().is_some_and(|(written, _)| written != 0);
+    if got_port { failed_by::CANCELLED } else { failed_by::NO_PORTS }
+}
+
+#[inline(always)]
+fn by_error(error: i32) -> u8 {
+    match error {
+        errno::ECONNREFUSED => failed_by::REFUSED,
+        errno::ETIMEDOUT => failed_by::TIMED_OUT,
+        errno::ECONNRESET => failed_by::RESET,
+        errno::ENETUNREACH | errno::EHOSTUNREACH | errno::EHOSTDOWN | errno::ENOPROTOOPT => failed_by::UNREACHABLE,
+        errno::EADDRNOTAVAIL => failed_by::NO_PORTS,
+        errno::EACCES | errno::EPERM => failed_by::DENIED,
+        _ => failed_by::OTHER,
+    }
+}
+
+/// How an established connection ended on which no FIN was seen.
+#[inline(always)]
+fn why_closed(conn: &Conn) -> u8 {
+    if setting!(offsets_known) == 0 {
+        return closed_by::UNKNOWN;
+    }
+    match conn.error as i32 {
+        0 => closed_by::RESET_LOCAL,
+        errno::ECONNRESET | errno::EPIPE => closed_by::RESET_REMOTE,
+        errno::ETIMEDOUT | errno::EHOSTUNREACH | errno::ENETUNREACH => closed_by::TIMEOUT,
+        errno::ECONNABORTED => closed_by::ABORTED,
+        _ => closed_by::UNKNOWN,
+    }
+}
+
+/// Whether the filters that need no process let the socket through; fills tuple and namespace on the way.
+#[inline(always)]
+fn is_wanted<S: Sock>(sock: S, conn: &mut Conn) -> bool {
+    sock.write_tuple(conn);
+    conn.netns = sock.netns();
+    let port = if conn.role == role::CLIENT { conn.remote_port } else { conn.local_port };
+    let wanted = (setting!(netns) == 0 || setting!(netns) == conn.netns)
+        && (setting!(role) == 0 || setting!(role) == u32::from(conn.role))
+        && (setting!(port) == 0 || setting!(port) == u32::from(port));
+    if !wanted {
+        count(Counter::Filtered);
+    }
+    wanted
+}
+
+/// A connection with nothing in it.
+#[inline(always)]
+fn blank<'a>(place: NewConn) -> Option<&'a mut Conn> {
+    let conn = NEW_CONN.get_ptr_mut(place as u32)?;
+    // SAFETY: this CPU's own place for this kind of program, which does not run twice on a CPU at a time. Only the
+    // head is ever written there: the distributions stay zero.
+    unsafe {
+        conn.cast::<[u64; redial_common::record::conn::HEAD_LEN / 8]>().write([0; _]);
+        (*conn).kind = redial_common::record::Kind::Conn as u32;
+        Some(&mut *conn)
+    }
+}
+
+/// Unique within one run: the CPU and this CPU's count.
+#[inline(always)]
+fn next_id() -> u64 {
+    // SAFETY: the helper has no arguments.
+    let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
+    (cpu << 48) | count(Counter::Seen)
+}
+
+#[inline(always)]
+fn insert(key: u64, conn: &mut Conn) {
+    conn.id = next_id();
+    let mut result = CONNS.insert(key, &*conn, BPF_NOEXIST);
+    if result == Err(EEXIST) {
+        // The socket is used again and the end of its last connection was missed.
+        if let Some(before) = get(key) {
+            count(Counter::Repaired);
+            before.flags |= flag::END_UNSEEN;
+            before.end_ns = conn.start_ns;
+            if before.established_ns == 0 {
+                before.failed_by = failed_by::OTHER;
+            } else if before.closed_by == closed_by::NONE {
+                before.closed_by = closed_by::UNKNOWN;
+            }
+            emit::ended(before);
+        }
+        result = CONNS.insert(key, &*conn, BPF_ANY);
+    }
+    if let Err(error) = result {
+        count(match error {
+            E2BIG => Counter::MapFull,
+            ENOMEM => Counter::MapNoMemory,
+            _ => Counter::MapError,
+        });
+    }
+}
+
+/// Stops following a socket.
+#[inline(always)]
+pub fn remove(key: u64) {
+    // A failure means that the entry is gone already, which is what is wanted.
+    let _ = CONNS.remove(key);
+}
+
+/// CLOCK_MONOTONIC, ns.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}

@@ -1,0 +1,82 @@
+//! The maps: live connections, the ring of records, the fold for when it is full, and counters.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use redial_common::{
+    edge::{FOLD_OTHER_ROLES, FoldKey, FoldTotals},
+    limits,
+    loss::Counter,
+    record::{conn::Conn, process::Process},
+};
+
+/// Live connections by the address of their socket.
+#[map]
+pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(limits::CONNS, 0);
+
+/// Records for user space.
+#[map]
+pub static RECORDS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
+
+/// Totals of the connections whose record found no room in the ring.
+#[map]
+pub static FOLD: HashMap<FoldKey, FoldTotals> = HashMap::with_max_entries(limits::FOLD, 0);
+
+/// What new entries of the fold are made from; always zero.
+#[map]
+pub static FOLD_EMPTY: PerCpuArray<FoldTotals> = PerCpuArray::with_max_entries(1, 0);
+
+/// Totals of the connections that the fold had no room for, by generation and role.
+#[map]
+pub static FOLD_OTHER: PerCpuArray<FoldTotals> = PerCpuArray::with_max_entries(2 * FOLD_OTHER_ROLES, 0);
+
+/// Which generation of the fold is written now (0 or 1); user space turns it.
+#[map]
+pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Counters by [`Counter`].
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
+
+/// Where new connections are put together, one place per kind of program that may do so; too large for the stack.
+#[map]
+pub static NEW_CONN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(NewConn::COUNT, 0);
+
+/// Where events of a process's life are put together.
+#[map]
+pub static NEW_PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(1, 0);
+
+/// The processes that the filter lets through.
+#[map]
+pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(limits::PIDS, 0);
+
+/// The programs that make connections: one of them may interrupt another on the same CPU, but none itself.
+#[derive(Clone, Copy)]
+pub enum NewConn {
+    /// State changes.
+    State = 0,
+    /// Sends.
+    Send = 1,
+    /// Receives.
+    Receive = 2,
+    /// Attempts that fail before a SYN.
+    Connect = 3,
+}
+
+impl NewConn {
+    /// How many there are.
+    pub const COUNT: u32 = 4;
+}
+
+/// Adds one to a counter of this CPU and returns what it was; 0 when the map cannot be read.
+#[inline(always)]
+pub fn count(counter: Counter) -> u64 {
+    let Some(value) = COUNTERS.get_ptr_mut(counter as u32) else { return 0 };
+    // SAFETY: a slot of this CPU's own; the pointer was just looked up.
+    unsafe {
+        let before = *value;
+        *value = before + 1;
+        before
+    }
+}

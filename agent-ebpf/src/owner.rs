@@ -1,0 +1,76 @@
+//! The process that is running now, and whether the filters want it.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_current_cgroup_id,
+    generated::bpf_get_current_task,
+};
+use redial_common::{
+    loss::Counter,
+    record::conn::{COMM_LEN, Conn},
+};
+
+use crate::{
+    maps::{PIDS, count},
+    settings::{offset, setting},
+    sock::{Bare, Fields},
+};
+
+/// The current process.
+#[inline(always)]
+pub fn tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// The name of the current process: its first thread's, as `ps` shows it, not the thread's own.
+#[inline(always)]
+fn comm(pid_tgid: u64) -> [u8; COMM_LEN] {
+    let is_leader = pid_tgid as u32 == (pid_tgid >> 32) as u32;
+    if is_leader || setting!(offsets_known) == 0 {
+        return bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+    }
+    // SAFETY: the helper has no arguments.
+    let task = Bare(unsafe { bpf_get_current_task() });
+    task.follow(offset!(task_group_leader)).field::<[u8; COMM_LEN]>(offset!(task_comm))
+}
+
+/// Makes the current process the owner of `conn`, unless it is left out: then says so and counts it.
+#[inline(always)]
+pub fn claim(conn: &mut Conn) -> bool {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    if tgid == setting!(own_tgid) {
+        count(Counter::Own);
+        return false;
+    }
+    if setting!(by_pid) != 0 && PIDS.get_ptr(tgid).is_none() {
+        count(Counter::Filtered);
+        return false;
+    }
+    let comm = comm(pid_tgid);
+    if !comm_is_wanted(&comm) {
+        count(Counter::Filtered);
+        return false;
+    }
+    conn.tgid = tgid;
+    conn.tid = pid_tgid as u32;
+    conn.comm = comm;
+    // SAFETY: the helper has no arguments.
+    conn.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    true
+}
+
+/// Whether the filters could only be decided with an owner.
+#[inline(always)]
+pub fn is_required() -> bool {
+    setting!(by_pid) != 0 || setting!(comm)[0] != 0
+}
+
+#[inline(always)]
+fn comm_is_wanted(comm: &[u8; COMM_LEN]) -> bool {
+    let wanted = setting!(comm);
+    if wanted[0] == 0 {
+        return true;
+    }
+    let words = |bytes: &[u8; COMM_LEN]| u128::from_ne_bytes(*bytes);
+    words(&wanted) == words(comm)
+}

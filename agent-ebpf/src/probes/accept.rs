@@ -1,0 +1,80 @@
+//! Which process accepted a connection, also before or without any data.
+//!
+//! Hooks: `fexit inet_csk_accept`, `kretprobe inet_csk_accept`, `tracepoint syscalls/sys_exit_accept4`,
+//! `tracepoint syscalls/sys_exit_accept`
+//!
+//! The system calls' tracepoints see no accept by io_uring, and cost every system call of the host a little: they are
+//! the last choice.
+
+use aya_ebpf::{
+    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf},
+    macros::{fexit, kretprobe, tracepoint},
+    programs::{FExitContext, RetProbeContext, TracePointContext},
+};
+
+use super::{DONE, DONE_U32};
+use crate::{
+    conns, owner,
+    settings::{offset, setting},
+    sock::{Bare, Fields, Typed},
+};
+
+/// `struct sock *inet_csk_accept(struct sock *sk, ...)`: two arguments since 6.10, four before.
+#[fexit(function = "inet_csk_accept")]
+pub fn accept_fexit(ctx: FExitContext) -> i32 {
+    // The result stands behind the arguments; the verifier wants its place as a constant.
+    let sock: u64 = if setting!(accept_args) == 2 { ctx.arg(2) } else { ctx.arg(4) };
+    accepted(sock);
+    DONE
+}
+
+#[kretprobe(function = "inet_csk_accept")]
+pub fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
+    accepted(ctx.ret());
+    DONE_U32
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
+pub fn accept4_tracepoint(ctx: TracePointContext) -> u32 {
+    returned(&ctx);
+    DONE_U32
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_accept")]
+pub fn accept_tracepoint(ctx: TracePointContext) -> u32 {
+    returned(&ctx);
+    DONE_U32
+}
+
+/// The call's result follows its number in the format.
+#[inline(always)]
+fn returned(ctx: &TracePointContext) {
+    // SAFETY: the kernel checks the read.
+    let Ok(fd) = (unsafe { ctx.read_at::<i64>(16) }) else { return };
+    if fd >= 0 && let Some(sock) = socket_of(fd as u64) {
+        accepted(sock);
+    }
+}
+
+/// The address of the socket behind one of the current process's descriptors.
+#[inline(always)]
+pub fn socket_of(fd: u64) -> Option<u64> {
+    // SAFETY: the helper has no arguments.
+    let task = Typed(unsafe { bpf_get_current_task_btf() }.cast_const().cast());
+    let table = task.follow(offset!(task_files)).follow(offset!(files_fdt));
+    if fd >= u64::from(table.field::<u32>(offset!(fdt_max_fds))) {
+        return None;
+    }
+    let files: u64 = table.field(offset!(fdt_fd));
+    // SAFETY: the helper checks the address.
+    let file = unsafe { bpf_probe_read_kernel((files + fd * 8) as *const u64) }.ok()?;
+    let socket: u64 = Bare(file).field(offset!(file_private_data));
+    Some(Bare(socket).field(offset!(socket_sk)))
+}
+
+#[inline(always)]
+fn accepted(sock: u64) {
+    if let Some(conn) = conns::get(sock) {
+        conn.acceptor_tgid = owner::tgid();
+    }
+}

@@ -1,0 +1,286 @@
+//! The only reads of the kernel's socket structures.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock};
+use redial_common::{
+    record::conn::{Conn, flag},
+    tcp::family,
+};
+
+use crate::settings::{known, offset};
+
+const IPPROTO_TCP: u16 = 6;
+/// Bits of `sk_flags` (`enum sock_flags`): no kernel since 2.6 has moved them.
+const SOCK_DONE: u64 = 1 << 1;
+const SOCK_KEEPOPEN: u64 = 1 << 3;
+
+/// A pointer into a kernel structure, by whichever way the program's type allows to follow it.
+pub trait Fields: Copy {
+    /// Reads a field; 0 where the memory cannot be read.
+    fn field<T: Copy + Default>(self, offset: u32) -> T;
+    /// Follows a pointer field.
+    fn follow(self, offset: u32) -> Self;
+    /// The address.
+    fn address(self) -> u64;
+    /// The same socket as a `tcp_sock`.
+    fn as_tcp(self) -> Option<Self>;
+}
+
+/// A pointer whose type the verifier knows: tp_btf, fentry and fexit arguments are read directly.
+#[derive(Clone, Copy)]
+pub struct Typed(pub *const u8);
+
+impl Fields for Typed {
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, offset: u32) -> T {
+        // SAFETY: the verifier checks the access against the type; a fault reads as zero.
+        unsafe { self.0.add(offset as usize).cast::<T>().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn follow(self, offset: u32) -> Self {
+        // SAFETY: as in `field`.
+        Self(unsafe { self.0.add(offset as usize).cast::<*const u8>().read_volatile() })
+    }
+
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    #[inline(always)]
+    fn as_tcp(self) -> Option<Self> {
+        // SAFETY: the helper takes any socket pointer and returns null when it is no TCP socket.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut().cast()) };
+        if tcp.is_null() { None } else { Some(Self(tcp.cast_const().cast())) }
+    }
+}
+
+/// A bare address: kprobe and tracepoint arguments are read by a helper.
+#[derive(Clone, Copy)]
+pub struct Bare(pub u64);
+
+impl Fields for Bare {
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, offset: u32) -> T {
+        // SAFETY: the helper checks the address and fails rather than fault.
+        unsafe { bpf_probe_read_kernel((self.0 + u64::from(offset)) as *const T) }.unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn follow(self, offset: u32) -> Self {
+        Self(self.field(offset))
+    }
+
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn as_tcp(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+/// What the programs ask of a socket.
+pub trait Sock: Copy {
+    /// What identifies the socket while it lives: its address.
+    fn key(self) -> u64;
+    /// Whether it speaks TCP (an MPTCP socket does not; its subflows do).
+    fn is_tcp(self) -> bool;
+    /// The state it is in.
+    fn state(self) -> u8;
+    /// Inode number of its network namespace, 0 when not known.
+    fn netns(self) -> u32;
+    /// Writes family, addresses and ports, and never overwrites one with nothing.
+    fn write_tuple(self, conn: &mut Conn);
+    /// The pending error as a positive number.
+    fn error(self) -> u32;
+    /// `write_seq` and `copied_seq`.
+    fn seqs(self) -> Option<(u32, u32)>;
+    /// `snd_una`.
+    fn snd_una(self) -> u32;
+    /// Whether the peer's FIN was received.
+    fn fin_received(self) -> bool;
+    /// Whether a process holds the socket: false until it is accepted and after the last close.
+    fn is_held(self) -> bool;
+    /// Whether data pass through another kernel part, so that the current process says nothing about the owner.
+    fn is_indirect(self) -> bool;
+    /// Labels that are known from the beginning.
+    fn labels(self) -> u32;
+    /// Whether data went with the SYN.
+    fn sent_syn_data(self) -> bool;
+    /// Writes byte counts, retransmits, round-trip times and keepalive.
+    fn write_facts(self, conn: &mut Conn);
+}
+
+/// A socket whose field offsets are known.
+#[derive(Clone, Copy)]
+pub struct Known<F>(pub F);
+
+impl<F: Fields> Known<F> {
+    #[inline(always)]
+    fn bit(self, bit: redial_common::offsets::Bit) -> bool {
+        known(bit.byte) && self.0.field::<u8>(bit.byte) & bit.mask as u8 != 0
+    }
+
+    #[inline(always)]
+    fn address_at(self, offset: u32) -> [u64; 2] {
+        [self.0.field(offset), self.0.field(offset + 8)]
+    }
+}
+
+impl<F: Fields> Sock for Known<F> {
+    #[inline(always)]
+    fn key(self) -> u64 {
+        self.0.address()
+    }
+
+    #[inline(always)]
+    fn is_tcp(self) -> bool {
+        // One byte wide before 5.6's sk_protocol became 16 bits: the upper byte is never set by TCP.
+        self.0.field::<u16>(offset!(sock_protocol)) == IPPROTO_TCP
+    }
+
+    #[inline(always)]
+    fn state(self) -> u8 {
+        self.0.field(offset!(sock_state))
+    }
+
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        self.0.follow(offset!(sock_net)).field(offset!(net_inum))
+    }
+
+    #[inline(always)]
+    fn write_tuple(self, conn: &mut Conn) {
+        let sock = self.0;
+        let remote_port = u16::from_be(sock.field(offset!(sock_dport)));
+        if remote_port != 0 {
+            conn.remote_port = remote_port;
+        }
+        if let Some(tcp) = sock.as_tcp() {
+            let local_port = u16::from_be(tcp.field(offset!(inet_sport)));
+            if local_port != 0 {
+                conn.local_port = local_port;
+            }
+        }
+        let (local, remote) = if sock.field::<u16>(offset!(sock_family)) == u16::from(family::INET) {
+            ([0, sock.field::<u32>(offset!(sock_rcv_saddr))], [0, sock.field::<u32>(offset!(sock_daddr))])
+        } else {
+            let local = self.address_at(offset!(sock_v6_rcv_saddr));
+            let remote = self.address_at(offset!(sock_v6_daddr));
+            if is_v4_mapped(remote) {
+                ([0, (local[1] >> 32) as u32], [0, (remote[1] >> 32) as u32])
+            } else {
+                conn.family = family::INET6;
+                put16(&mut conn.local, local);
+                put16(&mut conn.remote, remote);
+                return;
+            }
+        };
+        conn.family = family::INET;
+        put4(&mut conn.local, local[1]);
+        put4(&mut conn.remote, remote[1]);
+    }
+
+    #[inline(always)]
+    fn error(self) -> u32 {
+        self.0.field(offset!(sock_err))
+    }
+
+    #[inline(always)]
+    fn seqs(self) -> Option<(u32, u32)> {
+        let tcp = self.0.as_tcp()?;
+        Some((tcp.field(offset!(tcp_write_seq)), tcp.field(offset!(tcp_copied_seq))))
+    }
+
+    #[inline(always)]
+    fn snd_una(self) -> u32 {
+        self.0.as_tcp().map_or(0, |tcp| tcp.field(offset!(tcp_snd_una)))
+    }
+
+    #[inline(always)]
+    fn fin_received(self) -> bool {
+        self.0.field::<u64>(offset!(sock_flags)) & SOCK_DONE != 0
+    }
+
+    #[inline(always)]
+    fn is_held(self) -> bool {
+        self.0.field::<u64>(offset!(sock_socket)) != 0
+    }
+
+    #[inline(always)]
+    fn is_indirect(self) -> bool {
+        self.labels() & (flag::ULP | flag::USER_DATA) != 0
+    }
+
+    #[inline(always)]
+    fn labels(self) -> u32 {
+        let mut labels = 0;
+        if self.bit(offset!(sock_kern_sock)) {
+            labels |= flag::KERNEL_SOCKET;
+        }
+        if self.0.field::<u64>(offset!(sock_user_data)) != 0 {
+            labels |= flag::USER_DATA;
+        }
+        if let Some(tcp) = self.0.as_tcp() {
+            let tcp = Self(tcp);
+            if tcp.bit(offset!(tcp_is_mptcp)) {
+                labels |= flag::MPTCP;
+            }
+            if tcp.bit(offset!(tcp_syn_fastopen)) || tcp.bit(offset!(tcp_syn_data)) {
+                labels |= flag::FAST_OPEN;
+            }
+            if tcp.0.field::<u64>(offset!(icsk_ulp_ops)) != 0 {
+                labels |= flag::ULP;
+            }
+        }
+        labels
+    }
+
+    #[inline(always)]
+    fn sent_syn_data(self) -> bool {
+        self.0.as_tcp().is_some_and(|tcp| Self(tcp).bit(offset!(tcp_syn_data)))
+    }
+
+    #[inline(always)]
+    fn write_facts(self, conn: &mut Conn) {
+        let Some(tcp) = self.0.as_tcp() else { return };
+        conn.bytes_sent = tcp.field(offset!(tcp_bytes_acked));
+        conn.bytes_received = tcp.field(offset!(tcp_bytes_received));
+        conn.retransmits = tcp.field(offset!(tcp_total_retrans));
+        // Kept by the kernel in eighths of a microsecond.
+        conn.srtt_us = tcp.field::<u32>(offset!(tcp_srtt_us)) >> 3;
+        // `struct minmax_sample { u32 t; u32 v; }`: the value follows its time.
+        conn.min_rtt_us = tcp.field(offset!(tcp_rtt_min) + 4);
+        if self.0.field::<u64>(offset!(sock_flags)) & SOCK_KEEPOPEN != 0 {
+            conn.flags |= flag::KEEPALIVE;
+            let own: u32 = tcp.field(offset!(tcp_keepalive_time));
+            conn.keepalive_ticks = if own != 0 {
+                own
+            } else if known(offset!(net_keepalive_time)) {
+                self.0.follow(offset!(sock_net)).field(offset!(net_keepalive_time))
+            } else {
+                0
+            };
+        }
+        conn.flags |= flag::FINAL_READ;
+    }
+}
+
+#[inline(always)]
+fn is_v4_mapped(address: [u64; 2]) -> bool {
+    address[0] == 0 && address[1] as u32 == u32::from_ne_bytes([0, 0, 0xff, 0xff])
+}
+
+#[inline(always)]
+pub fn put4(to: &mut [u8; 16], address: u32) {
+    to[..4].copy_from_slice(&address.to_ne_bytes());
+}
+
+#[inline(always)]
+pub fn put16(to: &mut [u8; 16], address: [u64; 2]) {
+    to[..8].copy_from_slice(&address[0].to_ne_bytes());
+    to[8..].copy_from_slice(&address[1].to_ne_bytes());
+}

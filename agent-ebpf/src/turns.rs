@@ -1,0 +1,130 @@
+//! Exchanges: turns of asking and answering, told from sends and receives alone.
+//!
+//! A client asks by sending and is answered by what it then receives; a server is the mirror of that. `write_seq` and
+//! `copied_seq` say whether data really went or came, so a peek, an empty read, or a send that no hook saw do not
+//! mislead the count.
+
+use redial_common::{
+    record::conn::{Conn, flag, phase},
+    tcp::role,
+};
+
+use crate::sock::Sock;
+
+/// From here on sends and receives are told apart from what was before.
+#[inline(always)]
+pub fn begin_counting<S: Sock>(sock: S, conn: &mut Conn) {
+    let Some((written, copied)) = sock.seqs() else { return };
+    // Data on the SYN were written before: they ask, so the sequence must look moved.
+    conn.seq_at_recv = if sock.sent_syn_data() { written.wrapping_sub(1) } else { written };
+    conn.copied_seq = copied;
+}
+
+/// A send of payload returned.
+#[inline(always)]
+pub fn sent<S: Sock>(sock: S, conn: &mut Conn, now: u64) {
+    let Some((written, _)) = sock.seqs() else { return };
+    // A second thread may have read the answer before this call returned: then the turn is over already.
+    if conn.role == role::SERVER || written != conn.seq_at_recv {
+        sending(conn, now);
+    }
+}
+
+/// A send of payload begins: its bytes are not written yet.
+#[inline(always)]
+pub fn sending(conn: &mut Conn, now: u64) {
+    if conn.role == role::SERVER {
+        if conn.phase == phase::ASKED {
+            answered(conn, now);
+        }
+        add_busy(conn, conn.last_send_ns, now);
+    } else if conn.phase != phase::ASKED {
+        asked(conn, now);
+    }
+    conn.last_send_ns = now;
+    if conn.first_send_ns == 0 {
+        conn.first_send_ns = now;
+    }
+}
+
+/// A receive took bytes from the socket, or only looked at them.
+#[inline(always)]
+pub fn received<S: Sock>(sock: S, conn: &mut Conn, now: u64) {
+    let Some((written, copied)) = sock.seqs() else { return };
+    if copied == conn.copied_seq {
+        return;
+    }
+    conn.copied_seq = copied;
+    let moved = written != conn.seq_at_recv;
+    conn.seq_at_recv = written;
+    if conn.role == role::SERVER {
+        if conn.phase == phase::ASKED && moved {
+            answered_unseen(conn);
+        }
+        if conn.phase != phase::ASKED {
+            asked(conn, now);
+        }
+    } else {
+        if conn.phase == phase::ASKED {
+            answered(conn, now);
+        } else if moved {
+            answered_unseen(conn);
+            conn.turn_start_ns = 0;
+        }
+        add_busy(conn, conn.last_recv_ns, now);
+    }
+    conn.last_recv_ns = now;
+}
+
+/// Nothing more will be written: a server's last answer may have gone unseen.
+#[inline(always)]
+pub fn settle<S: Sock>(sock: S, conn: &mut Conn) {
+    if conn.role == role::SERVER
+        && conn.phase == phase::ASKED
+        && let Some((written, _)) = sock.seqs()
+        && written != conn.seq_at_recv
+    {
+        answered_unseen(conn);
+    }
+}
+
+#[inline(always)]
+fn asked(conn: &mut Conn, now: u64) {
+    let last = if conn.last_send_ns > conn.last_recv_ns { conn.last_send_ns } else { conn.last_recv_ns };
+    conn.turn_idle_ns = if conn.exchanges == 0 { 0 } else { now.saturating_sub(last) };
+    conn.turn_start_ns = now;
+    conn.phase = phase::ASKED;
+}
+
+#[inline(always)]
+fn answered(conn: &mut Conn, now: u64) {
+    let took = now.saturating_sub(conn.turn_start_ns);
+    conn.phase = phase::ANSWERED;
+    conn.exchanges += 1;
+    conn.busy_ns += took;
+    if conn.exchanges == 1 && !conn.has(flag::ADOPTED) {
+        conn.first_turn_ns = took;
+        conn.first_answer_ns = now;
+    } else {
+        conn.reused.add(took);
+        if conn.turn_idle_ns != 0 {
+            conn.idle.add(conn.turn_idle_ns);
+        }
+    }
+}
+
+/// The exchange is certain, its times are not.
+#[inline(always)]
+fn answered_unseen(conn: &mut Conn) {
+    conn.phase = phase::ANSWERED;
+    conn.exchanges += 1;
+    conn.flags |= flag::START_UNSEEN;
+}
+
+/// The answer goes on: the turn is busy until `now`.
+#[inline(always)]
+fn add_busy(conn: &mut Conn, since: u64, now: u64) {
+    if conn.phase == phase::ANSWERED && conn.turn_start_ns != 0 && since > conn.turn_start_ns {
+        conn.busy_ns += now.saturating_sub(since);
+    }
+}

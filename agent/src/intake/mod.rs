@@ -1,0 +1,61 @@
+//! Where records come from: one trait, and a file per source.
+
+pub mod decode;
+pub mod ring;
+
+use anyhow::Result;
+use redial_common::{
+    edge::{FoldKey, FoldTotals},
+    loss::Counter,
+    record::{conn::Conn, process::Process},
+};
+
+/// One thing that a source tells.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "passed by reference, never stored")]
+pub enum Event {
+    /// A connection that ended.
+    Ended(Conn),
+    /// A connection that became known (client: it connects; server: it is established). Only where asked for.
+    Opened(Conn),
+    /// A step in a process's life.
+    Process(Process),
+    /// Connections that ended while the ring was full, as totals.
+    Folded(FoldKey, FoldTotals),
+}
+
+/// Counters that the kernel programs keep of themselves, since the source was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By [`Counter`], summed over CPUs.
+    pub values: [u64; Counter::ALL.len()],
+    /// Runs that the kernel skipped because the same program was already running on that CPU, over all programs.
+    pub recursion_misses: u64,
+    /// Records that user space could not decode.
+    pub malformed: u64,
+}
+
+impl Counters {
+    /// The value of one counter.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize]
+    }
+}
+
+/// A source of records: the kernel's ring, or a recording.
+pub trait RecordSource {
+    /// Passes every event that is there now to `sink`, oldest first, and returns how many there were.
+    fn drain(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<usize>;
+
+    /// Ends the stream: nothing new comes in, and all that came before is passed to `sink`, totals included.
+    fn finish(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()>;
+
+    /// Passes every connection that is alive now to `sink`.
+    fn live(&mut self, sink: &mut dyn FnMut(&Conn)) -> Result<()>;
+
+    /// The counters as they stand.
+    fn counters(&mut self) -> Result<Counters>;
+
+    /// The source's clock now, ns of CLOCK_MONOTONIC: what the records' times are measured in.
+    fn now_ns(&self) -> u64;
+}

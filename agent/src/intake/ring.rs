@@ -1,0 +1,224 @@
+//! The kernel's ring, live map and fold as a source of records.
+
+use std::{
+    collections::HashMap as StdHashMap,
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use aya::{
+    Pod,
+    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
+};
+use redial_common::{
+    edge::{FOLD_OTHER_ROLES, FoldKey, FoldTotals},
+    loss::Counter,
+    record::conn::{Conn, flag},
+    tcp::role,
+};
+
+use super::{Counters, Event, RecordSource, decode::decode};
+use crate::kernel::Attached;
+
+/// No program that saw the old generation of the fold still runs after this long: they take microseconds.
+const GRACE: Duration = Duration::from_millis(5);
+/// Live connections read with one system call.
+const BATCH: usize = 1024;
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Raw<T>(T);
+// SAFETY: `repr(C)` structures of integers without padding: any bytes are a value.
+unsafe impl Pod for Raw<FoldKey> {}
+// SAFETY: as above.
+unsafe impl Pod for Raw<FoldTotals> {}
+
+/// The attached programs and their maps.
+pub struct RingSource {
+    attached: Attached,
+    ring: RingBuf<MapData>,
+    conns: MapData,
+    counters: PerCpuArray<MapData, u64>,
+    fold: HashMap<MapData, Raw<FoldKey>, Raw<FoldTotals>>,
+    fold_other: PerCpuArray<MapData, Raw<FoldTotals>>,
+    generation: Array<MapData, u32>,
+    /// What is added to each connection's flags: facts about the probes that the programs do not know.
+    flags: u32,
+    /// The generation that is written now.
+    writing: u32,
+    /// When it was turned, while the one before is still unread.
+    turned: Option<Instant>,
+    /// How many folded connections the last turn covers.
+    folded_seen: u64,
+    malformed: u64,
+}
+
+impl RingSource {
+    /// Takes the maps of attached programs.
+    ///
+    /// # Errors
+    /// When a map is missing or of another type: the object and this program do not belong together.
+    pub fn new(mut attached: Attached) -> Result<Self> {
+        let flags = if attached.counts_exchanges() { flag::TURNS_WATCHED } else { 0 };
+        let mut take = |name: &'static str| {
+            attached.ebpf_mut().take_map(name).with_context(|| format!("the object has no map {name}"))
+        };
+        let conns = match take("CONNS")? {
+            aya::maps::Map::HashMap(data) => data,
+            _ => anyhow::bail!("map CONNS is no hash map"),
+        };
+        Ok(Self {
+            ring: RingBuf::try_from(take("RECORDS")?)?,
+            conns,
+            counters: PerCpuArray::try_from(take("COUNTERS")?)?,
+            fold: HashMap::try_from(take("FOLD")?)?,
+            fold_other: PerCpuArray::try_from(take("FOLD_OTHER")?)?,
+            generation: Array::try_from(take("GENERATION")?)?,
+            attached,
+            flags,
+            writing: 0,
+            turned: None,
+            folded_seen: 0,
+            malformed: 0,
+        })
+    }
+
+    /// The programs that feed this source.
+    pub fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    fn counter(&self, counter: Counter) -> Result<u64> {
+        Ok(self.counters.get(&(counter as u32), 0)?.iter().sum())
+    }
+
+    fn drain_ring(&mut self, sink: &mut dyn FnMut(&Event)) -> usize {
+        let mut count = 0;
+        while let Some(item) = self.ring.next() {
+            count += 1;
+            match decode(&item) {
+                Ok(Event::Ended(mut conn)) => {
+                    conn.flags |= self.flags;
+                    sink(&if conn.end_ns == 0 { Event::Opened(conn) } else { Event::Ended(conn) });
+                }
+                Ok(event) => sink(&event),
+                Err(_) => self.malformed += 1,
+            }
+        }
+        count
+    }
+
+    /// Reads the generation that is no longer written, once nothing can write it any more.
+    fn drain_fold(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+        let Some(turned) = self.turned else { return Ok(()) };
+        std::thread::sleep(GRACE.saturating_sub(turned.elapsed()));
+        let old = 1 - self.writing;
+        let keys: Vec<_> = self.fold.keys().filter_map(Result::ok).filter(|k| u32::from(k.0.generation) == old).collect();
+        for key in keys {
+            let totals = self.fold.get(&key, 0).context("cannot read the fold")?;
+            sink(&Event::Folded(key.0, totals.0));
+            self.fold.remove(&key).context("cannot clear the fold")?;
+        }
+        for code in 0..FOLD_OTHER_ROLES {
+            self.drain_other(old * FOLD_OTHER_ROLES + code, code, sink)?;
+        }
+        self.turned = None;
+        Ok(())
+    }
+
+    fn drain_other(&mut self, place: u32, code: u32, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+        let per_cpu = self.fold_other.get(&place, 0)?;
+        if per_cpu.iter().all(|totals| totals.0.records == 0) {
+            return Ok(());
+        }
+        for (cpu, totals) in per_cpu.iter().enumerate().filter(|(_, totals)| totals.0.records != 0) {
+            let key = FoldKey {
+                remote: [0; 16],
+                netns: 0,
+                tgid: 0,
+                port: 0,
+                family: 0,
+                role: u8::try_from(code).unwrap_or(role::UNKNOWN),
+                cpu: u16::try_from(cpu).unwrap_or(u16::MAX),
+                generation: 0,
+            };
+            sink(&Event::Folded(key, totals.0));
+        }
+        let empty = vec![Raw(EMPTY_TOTALS); per_cpu.len()];
+        self.fold_other.set(place, PerCpuValues::try_from(empty)?, 0)?;
+        Ok(())
+    }
+
+    /// Has the programs write the other generation when the one they write holds something.
+    fn turn_fold(&mut self) -> Result<()> {
+        let folded = self.counter(Counter::Folded)?;
+        if folded != self.folded_seen && self.turned.is_none() {
+            self.writing = 1 - self.writing;
+            self.generation.set(0, self.writing, 0).context("cannot turn the fold")?;
+            self.turned = Some(Instant::now());
+            // Counted before the turn: what was folded in between shows as new and makes one more turn.
+            self.folded_seen = folded;
+        }
+        Ok(())
+    }
+}
+
+impl RecordSource for RingSource {
+    fn drain(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<usize> {
+        let count = self.drain_ring(sink);
+        self.drain_fold(sink)?;
+        self.turn_fold()?;
+        Ok(count)
+    }
+
+    fn finish(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+        self.attached.detach();
+        // Programs that were running when they were detached end within the grace.
+        std::thread::sleep(GRACE);
+        self.drain(sink)?;
+        while self.turned.is_some() {
+            self.drain(sink)?;
+        }
+        Ok(())
+    }
+
+    fn live(&mut self, sink: &mut dyn FnMut(&Conn)) -> Result<()> {
+        // One row a connection, though a batch that the map changes under may repeat one.
+        let mut seen = StdHashMap::new();
+        let flags = self.flags;
+        // SAFETY: `CONNS` maps u64 to `Conn`, both made of integers only.
+        unsafe {
+            crate::kernel::for_each_value::<u64, Conn>(self.conns.fd().as_fd(), BATCH, |conn| {
+                if seen.insert(conn.id, ()).is_none() {
+                    let mut conn = *conn;
+                    conn.flags |= flags;
+                    sink(&conn);
+                }
+            })
+        }
+        .context("cannot read the live connections")
+    }
+
+    fn counters(&mut self) -> Result<Counters> {
+        let mut counters = Counters {
+            recursion_misses: self.attached.recursion_misses(),
+            malformed: self.malformed,
+            ..Counters::default()
+        };
+        for counter in Counter::ALL {
+            counters.values[counter as usize] = self.counter(counter)?;
+        }
+        Ok(counters)
+    }
+
+    fn now_ns(&self) -> u64 {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `now` is a valid place for the answer; the clock always exists.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+        now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+    }
+}
+
+// SAFETY: a structure of integers: all zero is a value.
+const EMPTY_TOTALS: FoldTotals = unsafe { std::mem::zeroed() };

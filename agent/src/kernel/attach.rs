@@ -1,0 +1,346 @@
+//! Loading the programs one by one, each by the first way that this kernel allows.
+
+use std::{fmt::Write as _, io, os::fd::AsFd as _, path::Path};
+
+use anyhow::{Context, Result, anyhow};
+use aya::{
+    Btf, Ebpf, EbpfLoader, Pod,
+    maps::{HashMap, MapError},
+    programs::{Program, ProgramError},
+};
+use redial_common::{config::Config, limits, offsets::Offsets};
+
+use super::{
+    catalog::{Choice, Hook, PROBES, Part, ProbeSpec, RECEIVE, STATE},
+    offsets::{self, Layout},
+    options::Options,
+    status::{ProbeStatus, Status},
+    sys,
+};
+
+/// The kernel programs, built by `cargo xtask ebpf`.
+#[cfg(target_arch = "x86_64")]
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/redial-x86_64.bpf.o");
+/// The kernel programs, built by `cargo xtask ebpf`.
+#[cfg(target_arch = "aarch64")]
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/redial-aarch64.bpf.o");
+
+/// Names another object to load in place of the built-in one, for work on the kernel programs.
+const OBJECT_VARIABLE: &str = "REDIAL_BPF_OBJECT";
+/// The kernel's types.
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
+
+/// Why nothing could be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The process may not load programs.
+    #[error("{0}")]
+    Privilege(String),
+    /// The kernel cannot run them.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Something else went wrong.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+/// Programs that are attached; dropping it detaches them.
+pub struct Attached {
+    ebpf: Ebpf,
+    probes: Vec<ProbeStatus>,
+    programs: Vec<&'static str>,
+}
+
+/// Loads and attaches all probes, each by its best way.
+///
+/// # Errors
+/// When privileges or kernel support are lacking for the one probe that all else needs.
+pub fn attach(options: &Options) -> Result<Attached, AttachError> {
+    let layout = offsets::read(Path::new(BTF_PATH));
+    let btf = Btf::from_sys_fs().ok();
+    let mut ebpf = load_object(options, layout.as_ref().ok(), btf.as_ref())?;
+    let mut probes = Vec::with_capacity(PROBES.len());
+    let mut programs = Vec::new();
+    for spec in PROBES {
+        let tried = try_choices(&mut ebpf, spec, btf.as_ref());
+        programs.extend(tried.attached.iter().map(|part| part.program));
+        probes.push(status(spec, &tried, layout.as_ref().err()));
+    }
+    if let Some(state) = probes.iter().find(|probe| probe.name == STATE)
+        && state.status == Status::Unavailable
+    {
+        let reason = state.reason.clone().unwrap_or_default();
+        return Err(AttachError::Unsupported(format!(
+            "this kernel lets no program see TCP state changes: {reason}. {}",
+            state.remedy.as_deref().unwrap_or("redial needs Linux 5.8 or later with CONFIG_BPF_SYSCALL.")
+        )));
+    }
+    fill_pids(&mut ebpf, &options.pids)?;
+    Ok(Attached { ebpf, probes, programs })
+}
+
+/// Attaches everything, says how each probe stands, and detaches again.
+///
+/// # Errors
+/// As [`attach`].
+pub fn doctor() -> Result<Vec<ProbeStatus>, AttachError> {
+    attach(&Options::default()).map(|attached| attached.probes)
+}
+
+impl Attached {
+    /// How each probe stands.
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.probes
+    }
+
+    /// Whether exchanges are counted.
+    pub fn counts_exchanges(&self) -> bool {
+        self.probes.iter().any(|probe| probe.name == RECEIVE && probe.status != Status::Unavailable)
+    }
+
+    /// The maps and programs.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Runs that the kernel skipped, over all attached programs.
+    pub fn recursion_misses(&self) -> u64 {
+        self.programs
+            .iter()
+            .filter_map(|name| {
+                let program = self.ebpf.program(name)?;
+                let fd = program.fd().ok()?;
+                sys::program_runs(fd.as_fd()).ok()
+            })
+            .map(|runs| runs.recursion_misses)
+            .sum()
+    }
+
+    /// Detaches all programs; what they sent so far stays readable.
+    pub fn detach(&mut self) {
+        for name in std::mem::take(&mut self.programs) {
+            if let Some(program) = self.ebpf.program_mut(name) {
+                // A program that cannot be unloaded now is when the process ends.
+                let _ = unload(program);
+            }
+        }
+    }
+}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodOf<T>(T);
+// SAFETY: `repr(C)` structures of `u32` and bytes without padding: any bytes are a value.
+unsafe impl Pod for PodOf<Config> {}
+// SAFETY: as above.
+unsafe impl Pod for PodOf<Offsets> {}
+
+fn load_object(options: &Options, layout: Option<&Layout>, btf: Option<&Btf>) -> Result<Ebpf, AttachError> {
+    let config = PodOf(config(options, layout));
+    let offsets = PodOf(layout.map_or(Offsets::NONE, |layout| layout.offsets));
+    let mut loader = EbpfLoader::new();
+    loader.btf(btf).override_global("CONFIG", &config, true).override_global("OFFSETS", &offsets, true);
+    loader.map_max_entries("CONNS", options.max_connections.unwrap_or(limits::CONNS));
+    loader.map_max_entries("RECORDS", ring_bytes(options.ring_bytes.unwrap_or(limits::RING_BYTES)));
+    let other = match std::env::var_os(OBJECT_VARIABLE) {
+        Some(path) => Some(std::fs::read(&path).with_context(|| {
+            format!("cannot read the object that {OBJECT_VARIABLE} names: {}", Path::new(&path).display())
+        })?),
+        None => None,
+    };
+    loader.load(other.as_deref().unwrap_or(OBJECT)).map_err(|error| {
+        let root = root_errno(&error);
+        if matches!(root, Some(libc::EPERM | libc::EACCES)) {
+            AttachError::Privilege(
+                "loading kernel programs is not permitted: run redial as root, or give it the capabilities \
+                 CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux 5.8)"
+                    .to_owned(),
+            )
+        } else {
+            AttachError::Other(anyhow!(error).context("cannot create the maps of the kernel programs"))
+        }
+    })
+}
+
+fn config(options: &Options, layout: Option<&Layout>) -> Config {
+    let mut comm = [0; 16];
+    if let Some(name) = &options.comm {
+        let len = name.len().min(comm.len() - 1);
+        comm[..len].copy_from_slice(&name.as_bytes()[..len]);
+    }
+    Config {
+        own_tgid: std::process::id(),
+        netns: options.netns.unwrap_or(0),
+        by_pid: u32::from(!options.pids.is_empty()),
+        role: options.role.map_or(0, |role| u32::from(role.code())),
+        port: options.port.map_or(0, u32::from),
+        comm,
+        opens: u32::from(options.opens),
+        offsets_known: u32::from(layout.is_some()),
+        accept_args: layout.and_then(|layout| layout.accept_args).unwrap_or(0),
+    }
+}
+
+/// The kernel takes a power of two of pages only.
+fn ring_bytes(wanted: u32) -> u32 {
+    wanted.max(4096).checked_next_power_of_two().unwrap_or(1 << 31)
+}
+
+fn fill_pids(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {
+    let map = ebpf.map_mut("PIDS").context("the object has no map PIDS")?;
+    let mut wanted: HashMap<_, u32, u8> = HashMap::try_from(map)?;
+    for pid in pids {
+        wanted.insert(pid, 1, 0).with_context(|| format!("cannot add process {pid} to the filter"))?;
+    }
+    Ok(())
+}
+
+/// What trying the ways of a probe gave.
+struct Tried {
+    /// Index of the way that works.
+    choice: Option<usize>,
+    attached: Vec<Part>,
+    /// Why each way before it does not.
+    refusals: Vec<String>,
+}
+
+fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>) -> Tried {
+    let mut tried = Tried { choice: None, attached: Vec::new(), refusals: Vec::new() };
+    for (index, choice) in spec.choices.iter().enumerate() {
+        match try_choice(ebpf, choice, btf) {
+            Ok(()) => {
+                tried.choice = Some(index);
+                tried.attached = choice.to_vec();
+                return tried;
+            }
+            Err((part, error)) => tried.refusals.push(format!("{}: {}", part.hook, why(part.hook, &error))),
+        }
+    }
+    tried
+}
+
+fn try_choice(ebpf: &mut Ebpf, choice: Choice, btf: Option<&Btf>) -> Result<(), (Part, anyhow::Error)> {
+    for (index, part) in choice.iter().enumerate() {
+        if let Err(error) = try_part(ebpf, *part, btf) {
+            for done in &choice[..=index] {
+                if let Some(program) = ebpf.program_mut(done.program) {
+                    // One that was never loaded has nothing to unload.
+                    let _ = unload(program);
+                }
+            }
+            return Err((*part, error));
+        }
+    }
+    Ok(())
+}
+
+fn try_part(ebpf: &mut Ebpf, part: Part, btf: Option<&Btf>) -> Result<()> {
+    let program = ebpf
+        .program_mut(part.program)
+        .with_context(|| format!("the object has no program {}", part.program))?;
+    let types = || btf.context("the kernel has no BTF");
+    match (part.hook, program) {
+        (Hook::TpBtf(name), Program::BtfTracePoint(program)) => {
+            program.load(name, types()?)?;
+            program.attach()?;
+        }
+        (Hook::Fentry(name), Program::FEntry(program)) => {
+            program.load(name, types()?)?;
+            program.attach()?;
+        }
+        (Hook::Fexit(name), Program::FExit(program)) => {
+            program.load(name, types()?)?;
+            program.attach()?;
+        }
+        (Hook::Kprobe(name) | Hook::Kretprobe(name), Program::KProbe(program)) => {
+            program.load()?;
+            program.attach(name, 0)?;
+        }
+        (Hook::Tracepoint(category, name), Program::TracePoint(program)) => {
+            program.load()?;
+            program.attach(category, name)?;
+        }
+        (hook, _) => return Err(anyhow!("program {} is of another type than {hook}", part.program)),
+    }
+    Ok(())
+}
+
+fn unload(program: &mut Program) -> Result<(), ProgramError> {
+    match program {
+        Program::BtfTracePoint(program) => program.unload(),
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        Program::TracePoint(program) => program.unload(),
+        _ => Ok(()),
+    }
+}
+
+fn status(spec: &ProbeSpec, tried: &Tried, no_offsets: Option<&anyhow::Error>) -> ProbeStatus {
+    let hook = tried.choice.map(|index| match spec.choices[index] {
+        [] => "state changes".to_owned(),
+        parts => parts.iter().map(|part| part.hook.to_string()).collect::<Vec<_>>().join(", "),
+    });
+    let (state, mut unknown) = match tried.choice {
+        Some(0) => (Status::Attached, Vec::new()),
+        Some(_) => (Status::Fallback, spec.unknown_in_fallback.to_vec()),
+        None => (Status::Unavailable, spec.unknown.to_vec()),
+    };
+    let mut reason = tried.refusals.join("; ");
+    let mut remedy = None;
+    if let Some(error) = no_offsets {
+        if spec.name == STATE {
+            unknown.extend(WITHOUT_OFFSETS);
+        }
+        let _ = write!(reason, "{}{error:#}", if reason.is_empty() { "" } else { "; " });
+        remedy = Some("use a kernel built with CONFIG_DEBUG_INFO_BTF".to_owned());
+    } else if state == Status::Unavailable && !tracefs_is_mounted() {
+        remedy = Some("mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing".to_owned());
+    }
+    ProbeStatus {
+        name: spec.name,
+        status: state,
+        hook,
+        reason: (!reason.is_empty()).then_some(reason),
+        unknown,
+        remedy,
+    }
+}
+
+/// What state changes cannot tell when the fields of sockets are not known.
+const WITHOUT_OFFSETS: [&str; 6] =
+    ["who closed by reset or timeout", "why attempts failed", "bytes", "retransmits", "round-trip times", "namespaces"];
+
+/// Whether the kernel's tracepoints can be found.
+pub fn tracefs_is_mounted() -> bool {
+    TRACEFS.iter().any(|path| Path::new(path).is_dir())
+}
+
+/// A refusal in a few words.
+fn why(hook: Hook, error: &anyhow::Error) -> String {
+    if matches!(hook, Hook::Tracepoint(..)) && !tracefs_is_mounted() {
+        return "tracefs is not mounted".to_owned();
+    }
+    match root_errno(error.as_ref()) {
+        Some(libc::EPERM | libc::EACCES) => "not permitted".to_owned(),
+        Some(code) => format!("{} ({})", error.root_cause(), io::Error::from_raw_os_error(code).kind()),
+        None => format!("{:#}", error.root_cause()),
+    }
+}
+
+/// The system's error at the bottom of a chain of causes.
+fn root_errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    let mut code = None;
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            code = io.raw_os_error().or(code);
+        }
+        if let Some(MapError::SyscallError(call)) = error.downcast_ref::<MapError>() {
+            code = call.io_error.raw_os_error().or(code);
+        }
+        next = error.source();
+    }
+    code
+}

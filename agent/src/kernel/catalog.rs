@@ -1,0 +1,216 @@
+//! Every probe: what it is for, its hooks in order of preference, and what is unknown without it.
+
+/// A place in the kernel that a program can be attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A tracepoint with typed arguments (5.5 and later, needs BTF).
+    TpBtf(&'static str),
+    /// A function's entry, by trampoline (5.5 and later, needs BTF).
+    Fentry(&'static str),
+    /// A function's return, by trampoline.
+    Fexit(&'static str),
+    /// A function's entry, by breakpoint or ftrace.
+    Kprobe(&'static str),
+    /// A function's return, by breakpoint or ftrace.
+    Kretprobe(&'static str),
+    /// A tracepoint by its category and name (needs tracefs).
+    Tracepoint(&'static str, &'static str),
+}
+
+impl std::fmt::Display for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TpBtf(name) => write!(f, "tp_btf {name}"),
+            Self::Fentry(name) => write!(f, "fentry {name}"),
+            Self::Fexit(name) => write!(f, "fexit {name}"),
+            Self::Kprobe(name) => write!(f, "kprobe {name}"),
+            Self::Kretprobe(name) => write!(f, "kretprobe {name}"),
+            Self::Tracepoint(category, name) => write!(f, "tracepoint {category}/{name}"),
+        }
+    }
+}
+
+/// A program of the object and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Name in the object.
+    pub program: &'static str,
+    /// Where it is attached.
+    pub hook: Hook,
+}
+
+/// One way to watch an event: all parts must attach.
+pub type Choice = &'static [Part];
+
+/// One probe.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeSpec {
+    /// Its name, as `doctor` shows it.
+    pub name: &'static str,
+    /// What it sees.
+    pub sees: &'static str,
+    /// The ways to watch, best first.
+    pub choices: &'static [Choice],
+    /// What is unknown when no way works.
+    pub unknown: &'static [&'static str],
+    /// What the first way gives and the later ones do not.
+    pub unknown_in_fallback: &'static [&'static str],
+}
+
+const fn part(program: &'static str, hook: Hook) -> Part {
+    Part { program, hook }
+}
+
+/// All probes, in the order in which they are attached: state changes last, so that whatever they begin to follow is
+/// watched by all the others from its beginning.
+pub const PROBES: &[ProbeSpec] = &[
+    ProbeSpec {
+        name: "process",
+        sees: "fork, exec and exit of processes",
+        choices: &[
+            &[
+                part("fork_tp_btf", Hook::TpBtf("sched_process_fork")),
+                part("exec_tp_btf", Hook::TpBtf("sched_process_exec")),
+                part("exit_tp_btf", Hook::TpBtf("sched_process_exit")),
+            ],
+            &[
+                part("exec_tracepoint", Hook::Tracepoint("sched", "sched_process_exec")),
+                part("exit_tracepoint", Hook::Tracepoint("sched", "sched_process_exit")),
+            ],
+        ],
+        unknown: &["executables of processes that ended within the drain interval"],
+        unknown_in_fallback: &["parents of processes"],
+    },
+    ProbeSpec {
+        name: "receive",
+        sees: "bytes taken from a socket",
+        choices: &[
+            &[part("receive_tp_btf", Hook::TpBtf("tcp_rcv_space_adjust"))],
+            &[part("receive_tracepoint", Hook::Tracepoint("tcp", "tcp_rcv_space_adjust"))],
+        ],
+        unknown: &["exchanges", "response times", "idle times", "reuse"],
+        unknown_in_fallback: &[],
+    },
+    ProbeSpec {
+        name: "send",
+        sees: "bytes given to a socket",
+        choices: &[
+            &[part("send_tp_btf", Hook::TpBtf("sock_send_length"))],
+            &[part("send_fentry", Hook::Fentry("tcp_sendmsg"))],
+            &[part("send_kprobe", Hook::Kprobe("tcp_sendmsg"))],
+        ],
+        unknown: &["response times", "idle times"],
+        unknown_in_fallback: &["response times of requests sent by sendfile or splice"],
+    },
+    ProbeSpec {
+        name: "accept",
+        sees: "the process that accepts",
+        choices: &[
+            &[part("accept_fexit", Hook::Fexit("inet_csk_accept"))],
+            &[part("accept_kretprobe", Hook::Kretprobe("inet_csk_accept"))],
+            &[
+                part("accept4_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_accept4")),
+                part("accept_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_accept")),
+            ],
+        ],
+        unknown: &["who accepted, and the owner of accepted connections without data"],
+        unknown_in_fallback: &["who accepted by io_uring"],
+    },
+    ProbeSpec {
+        name: "connect",
+        sees: "attempts that fail before a SYN",
+        choices: &[
+            &[
+                part("connect_v4_fexit", Hook::Fexit("tcp_v4_connect")),
+                part("connect_v6_fexit", Hook::Fexit("tcp_v6_connect")),
+            ],
+            &[part("connect_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_connect"))],
+        ],
+        unknown: &["attempts that fail for want of a route or by policy"],
+        unknown_in_fallback: &["such attempts by io_uring"],
+    },
+    ProbeSpec {
+        name: "close",
+        sees: "closing by the application",
+        choices: &[
+            &[part("close_fentry", Hook::Fentry("tcp_close"))],
+            &[part("close_kprobe", Hook::Kprobe("tcp_close"))],
+            // State changes are attached in any case: they tell who sent our FIN.
+            &[],
+        ],
+        unknown: &[],
+        unknown_in_fallback: &["who closed a connection that the peer had reset"],
+    },
+    ProbeSpec {
+        name: "retransmit",
+        sees: "segments sent again",
+        choices: &[
+            &[part("retransmit_tp_btf", Hook::TpBtf("tcp_retransmit_skb"))],
+            &[part("retransmit_tracepoint", Hook::Tracepoint("tcp", "tcp_retransmit_skb"))],
+        ],
+        unknown: &["retransmits without progress"],
+        unknown_in_fallback: &[],
+    },
+    ProbeSpec {
+        name: "reset",
+        sees: "resets on closing connections",
+        choices: &[
+            &[
+                part("receive_reset_tp_btf", Hook::TpBtf("tcp_receive_reset")),
+                part("send_reset_tp_btf", Hook::TpBtf("tcp_send_reset")),
+            ],
+            &[part("receive_reset_tracepoint", Hook::Tracepoint("tcp", "tcp_receive_reset"))],
+        ],
+        unknown: &["resets after a FIN"],
+        unknown_in_fallback: &["resets sent after a FIN"],
+    },
+    ProbeSpec {
+        name: "destroy",
+        sees: "the end of sockets, to repair a missed event",
+        choices: &[
+            &[part("destroy_tp_btf", Hook::TpBtf("tcp_destroy_sock"))],
+            &[part("destroy_tracepoint", Hook::Tracepoint("tcp", "tcp_destroy_sock"))],
+        ],
+        unknown: &["connections whose end was missed stay open in the count"],
+        unknown_in_fallback: &[],
+    },
+    ProbeSpec {
+        name: STATE,
+        sees: "state changes: every connection's beginning and end",
+        choices: &[
+            &[part("state_tp_btf", Hook::TpBtf("inet_sock_set_state"))],
+            &[part("state_tracepoint", Hook::Tracepoint("sock", "inet_sock_set_state"))],
+        ],
+        unknown: &["everything"],
+        unknown_in_fallback: &[],
+    },
+];
+
+/// The probe without which nothing is known.
+pub const STATE: &str = "state";
+/// The probe that exchanges need.
+pub const RECEIVE: &str = "receive";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_state_comes_last() {
+        let names: BTreeSet<_> = PROBES.iter().map(|probe| probe.name).collect();
+        assert_eq!(names.len(), PROBES.len());
+        assert_eq!(PROBES.last().map(|probe| probe.name), Some(STATE));
+        assert!(names.contains(RECEIVE));
+    }
+
+    #[test]
+    fn the_catalog_and_the_object_hold_the_same_programs() {
+        let named: BTreeSet<_> =
+            PROBES.iter().flat_map(|probe| probe.choices.iter().copied().flatten()).map(|part| part.program).collect();
+        let parsed = aya_obj::Object::parse(super::super::attach::OBJECT).expect("the committed object parses");
+        let built: BTreeSet<_> = parsed.programs.keys().map(String::as_str).collect();
+        assert_eq!(named, built);
+    }
+}

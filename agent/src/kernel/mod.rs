@@ -1,0 +1,11 @@
+//! The way into the kernel: what it can do, where its fields are, and the programs that watch it.
+
+mod attach;
+mod catalog;
+mod offsets;
+pub mod options;
+pub mod status;
+mod sys;
+
+pub use attach::{AttachError, Attached, attach, doctor};
+pub use sys::for_each_value;

@@ -1,0 +1,99 @@
+//! The two bpf(2) calls that aya lacks: a program's count of skipped runs, and reading a map in batches.
+
+use std::{
+    io,
+    mem::{MaybeUninit, size_of},
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
+
+/// What the kernel knows of a program's runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProgramRuns {
+    /// Runs skipped because the program was already running on that CPU.
+    pub recursion_misses: u64,
+    /// Time spent, ns; counted only while `kernel.bpf_stats_enabled` is 1.
+    pub run_time_ns: u64,
+    /// Runs, counted likewise.
+    pub run_count: u64,
+    /// Memory that its instructions take.
+    pub jited_bytes: u64,
+}
+
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
+    // SAFETY: `attr` is a whole `bpf_attr`, and every pointer in it was taken from a live, large enough buffer by the
+    // two callers below.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<bpf_attr>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn zeroed_attr() -> bpf_attr {
+    // SAFETY: a union of integers: all zero is a value of it, and what the kernel wants for unused fields.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Asks for a program's run counters.
+///
+/// # Errors
+/// What bpf(2) says of BPF_OBJ_GET_INFO_BY_FD.
+pub fn program_runs(program: BorrowedFd<'_>) -> io::Result<ProgramRuns> {
+    // SAFETY: a structure of integers, as above.
+    let mut info: bpf_prog_info = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut attr = zeroed_attr();
+    attr.info.bpf_fd = program.as_raw_fd().cast_unsigned();
+    attr.info.info_len = u32::try_from(size_of::<bpf_prog_info>()).unwrap_or(u32::MAX);
+    attr.info.info = (&raw mut info).expose_provenance() as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(ProgramRuns {
+        recursion_misses: info.recursion_misses,
+        run_time_ns: info.run_time_ns,
+        run_count: info.run_cnt,
+        jited_bytes: u64::from(info.jited_prog_len),
+    })
+}
+
+/// Reads all values of a hash map, `batch` entries a call, and passes each to `sink`.
+///
+/// # Errors
+/// What bpf(2) says of BPF_MAP_LOOKUP_BATCH; ENOSPC when a bucket holds more than `batch` entries.
+///
+/// # Safety
+/// `K` and `V` must be the map's key and value types, valid for any bytes.
+pub unsafe fn for_each_value<K: Copy, V: Copy>(
+    map: BorrowedFd<'_>,
+    batch: usize,
+    mut sink: impl FnMut(&V),
+) -> io::Result<()> {
+    let mut keys: Vec<K> = Vec::with_capacity(batch);
+    let mut values: Vec<V> = Vec::with_capacity(batch);
+    // The kernel's own position, as wide as a key or four bytes, whichever is more.
+    let (mut here, mut next) = ([0_u64; 8], [0_u64; 8]);
+    let mut is_first = true;
+    loop {
+        let mut attr = zeroed_attr();
+        attr.batch.map_fd = map.as_raw_fd().cast_unsigned();
+        attr.batch.in_batch = if is_first { 0 } else { here.as_ptr().expose_provenance() as u64 };
+        attr.batch.out_batch = next.as_mut_ptr().expose_provenance() as u64;
+        attr.batch.keys = keys.as_mut_ptr().expose_provenance() as u64;
+        attr.batch.values = values.as_mut_ptr().expose_provenance() as u64;
+        attr.batch.count = u32::try_from(batch).unwrap_or(u32::MAX);
+        let result = bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
+        let is_last = match result {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        // SAFETY: the kernel wrote how many entries it filled, never more than asked for.
+        let count = unsafe { attr.batch.count } as usize;
+        // SAFETY: so many values are initialised, and the caller vouches for their type.
+        unsafe { values.set_len(count.min(batch)) };
+        values.iter().for_each(&mut sink);
+        values.clear();
+        if is_last {
+            return Ok(());
+        }
+        here = next;
+        is_first = false;
+    }
+}

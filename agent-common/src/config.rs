@@ -18,10 +18,10 @@ pub struct Config {
     pub comm: [u8; 16],
     /// Whether a record is sent when a connection is established, too.
     pub opens: u32,
+    /// Whether the live map's places are made beforehand.
+    pub preallocated: u32,
     /// Whether the field offsets are known.
     pub offsets_known: u32,
-    /// How many arguments `inet_csk_accept` has on this kernel: its result comes after them.
-    pub accept_args: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 48);

@@ -43,6 +43,7 @@ offsets! {
     sock_rcv_saddr: sock,
     sock_v6_daddr: sock,
     sock_v6_rcv_saddr: sock,
+    sock_num: sock,
     sock_dport: sock,
     sock_net: sock,
     sock_protocol: sock,
@@ -54,6 +55,7 @@ offsets! {
     icsk_ulp_ops: inet_connection_sock,
     tcp_write_seq: tcp_sock,
     tcp_copied_seq: tcp_sock,
+    tcp_rcv_nxt: tcp_sock,
     tcp_snd_una: tcp_sock,
     tcp_bytes_acked: tcp_sock,
     tcp_bytes_received: tcp_sock,
@@ -80,4 +82,5 @@ offsets! {
     tcp_is_mptcp: tcp_sock,
     tcp_syn_fastopen: tcp_sock,
     tcp_syn_data: tcp_sock,
+    tcp_syn_data_acked: tcp_sock,
 }

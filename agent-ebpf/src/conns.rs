@@ -4,13 +4,13 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use redial_common::{
     errno,
     loss::Counter,
-    record::conn::{Conn, flag},
+    record::conn::{Conn, HEAD_LEN, flag},
     tcp::{closed_by, failed_by, role, state},
 };
 
 use crate::{
     emit,
-    maps::{CONNS, NEW_CONN, NewConn, count},
+    maps::{NEW_CONN, NewConn, conns, count},
     owner,
     settings::setting,
     sock::Sock,
@@ -26,7 +26,7 @@ const E2BIG: i32 = -7;
 /// The live state of a socket.
 #[inline(always)]
 pub fn get<'a>(key: u64) -> Option<&'a mut Conn> {
-    let conn = CONNS.get_ptr_mut(key)?;
+    let conn = conns().get_ptr_mut(key)?;
     // SAFETY: the map's slot outlives the program's run. Two CPUs may work on one socket at the same time, as its
     // sender and its receiver: they write different fields, and a torn counter is no unsoundness for integers.
     Some(unsafe { &mut *conn })
@@ -57,7 +57,7 @@ fn connecting<S: Sock>(sock: S) {
     if !is_wanted(sock, conn) || !owner::claim(conn) {
         return;
     }
-    conn.flags |= sock.labels();
+    conn.flags |= sock.early_labels();
     insert(sock.key(), conn);
 }
 
@@ -65,20 +65,20 @@ fn connecting<S: Sock>(sock: S) {
 fn established<S: Sock>(sock: S, old: u8) {
     if let Some(conn) = get(sock.key()) {
         sock.write_tuple(conn);
-        become_established(sock, conn);
+        become_established(sock, conn, now());
     } else if old == state::SYN_RECV
         && let Some(conn) = from_listener(sock, NewConn::State)
     {
-        become_established(sock, conn);
+        become_established(sock, conn, conn.start_ns);
         insert(sock.key(), conn);
     }
 }
 
 #[inline(always)]
-fn become_established<S: Sock>(sock: S, conn: &mut Conn) {
-    conn.established_ns = now();
+fn become_established<S: Sock>(sock: S, conn: &mut Conn, at: u64) {
+    conn.established_ns = at;
     conn.state = state::ESTABLISHED;
-    turns::begin_counting(sock, conn);
+    sock.write_established(conn);
     if setting!(opens) != 0 {
         emit::opened(conn);
     }
@@ -94,7 +94,7 @@ fn from_listener<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
     if !is_wanted(sock, conn) {
         return None;
     }
-    conn.flags |= sock.labels();
+    conn.flags |= sock.early_labels();
     Some(conn)
 }
 
@@ -125,10 +125,14 @@ pub fn with_data<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
 fn closing<S: Sock>(sock: S, old: u8, new: u8) {
     let Some(conn) = get(sock.key()) else { return };
     conn.state = new;
+    let at = now();
+    if conn.closing_ns == 0 {
+        conn.closing_ns = at;
+    }
     match new {
         state::CLOSE_WAIT => {
             conn.flags |= flag::FIN_RECEIVED;
-            conn.close_wait_ns = now();
+            conn.close_wait_ns = at;
             if conn.closed_by == closed_by::NONE {
                 conn.closed_by = closed_by::REMOTE;
             }
@@ -140,7 +144,7 @@ fn closing<S: Sock>(sock: S, old: u8, new: u8) {
             closed_by_us(sock, conn);
         }
         state::LAST_ACK => {
-            conn.close_wait_end_ns = now();
+            conn.close_wait_end_ns = at;
             closed_by_us(sock, conn);
         }
         state::CLOSING => conn.flags |= flag::FIN_RECEIVED,
@@ -169,7 +173,10 @@ fn closed<S: Sock>(sock: S, old: u8) {
     conn.state = old;
     conn.error = sock.error();
     if conn.established_ns == 0 {
-        sock.write_tuple(conn);
+        let port = sock.source_port();
+        if port != 0 {
+            conn.local_port = port;
+        }
         conn.failed_by = why_failed(sock, conn);
     } else if conn.closed_by == closed_by::NONE {
         conn.closed_by = why_closed(conn);
@@ -183,6 +190,10 @@ fn closed<S: Sock>(sock: S, old: u8) {
     }
     if conn.error == 0 && (old == state::FIN_WAIT2 || old == state::CLOSING) {
         conn.flags |= flag::TIME_WAIT;
+    }
+    // The process may still read an answer that came with the end, when nobody watches any more.
+    if sock.is_held() && sock.has_unread() {
+        turns::unread_at_end(conn);
     }
     finish(sock, conn, old);
     remove(key);
@@ -229,6 +240,9 @@ pub fn failed_early<S: Sock>(sock: S, error: u32, fill_remote: impl FnOnce(&mut 
 #[inline(always)]
 fn finish<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
     conn.end_ns = now();
+    if conn.closing_ns == 0 {
+        conn.closing_ns = conn.end_ns;
+    }
     if setting!(offsets_known) == 0 {
         conn.flags |= flag::NO_OFFSETS;
     } else {
@@ -239,7 +253,7 @@ fn finish<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
         count_payload_only(conn, last);
     }
     // Filters by process let pass what has no process yet; without one at the end, it was none of theirs.
-    if conn.tgid == 0 && owner::is_required() {
+    if conn.tgid == 0 && !owner::wants(conn.acceptor_tgid, &conn.comm) {
         count(Counter::Filtered);
         return;
     }
@@ -322,7 +336,10 @@ fn blank<'a>(place: NewConn) -> Option<&'a mut Conn> {
     // SAFETY: this CPU's own place for this kind of program, which does not run twice on a CPU at a time. Only the
     // head is ever written there: the distributions stay zero.
     unsafe {
-        conn.cast::<[u64; redial_common::record::conn::HEAD_LEN / 8]>().write([0; _]);
+        // Volatile, or the compiler makes it a call of a `memset` that goes byte by byte.
+        for word in 0..HEAD_LEN / 8 {
+            conn.cast::<u64>().add(word).write_volatile(0);
+        }
         (*conn).kind = redial_common::record::Kind::Conn as u32;
         Some(&mut *conn)
     }
@@ -339,13 +356,16 @@ fn next_id() -> u64 {
 #[inline(always)]
 fn insert(key: u64, conn: &mut Conn) {
     conn.id = next_id();
-    let mut result = CONNS.insert(key, &*conn, BPF_NOEXIST);
+    let mut result = conns().insert(key, &*conn, BPF_NOEXIST);
     if result == Err(EEXIST) {
         // The socket is used again and the end of its last connection was missed.
         if let Some(before) = get(key) {
             count(Counter::Repaired);
             before.flags |= flag::END_UNSEEN;
             before.end_ns = conn.start_ns;
+            if before.closing_ns == 0 {
+                before.closing_ns = conn.start_ns;
+            }
             if before.established_ns == 0 {
                 before.failed_by = failed_by::OTHER;
             } else if before.closed_by == closed_by::NONE {
@@ -353,7 +373,7 @@ fn insert(key: u64, conn: &mut Conn) {
             }
             emit::ended(before);
         }
-        result = CONNS.insert(key, &*conn, BPF_ANY);
+        result = conns().insert(key, &*conn, BPF_ANY);
     }
     if let Err(error) = result {
         count(match error {
@@ -368,7 +388,7 @@ fn insert(key: u64, conn: &mut Conn) {
 #[inline(always)]
 pub fn remove(key: u64) {
     // A failure means that the entry is gone already, which is what is wanted.
-    let _ = CONNS.remove(key);
+    let _ = conns().remove(key);
 }
 
 /// CLOCK_MONOTONIC, ns.

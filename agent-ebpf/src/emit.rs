@@ -54,7 +54,7 @@ fn fold(conn: &Conn) -> u64 {
     let key = FoldKey {
         remote: if is_server { [0; 16] } else { conn.remote },
         netns: conn.netns,
-        tgid: conn.tgid,
+        tgid: conn.owner_tgid(),
         port: if is_server { conn.local_port } else { conn.remote_port },
         family: conn.family,
         role: conn.role,
@@ -110,16 +110,18 @@ fn add(totals: &mut FoldTotals, conn: &Conn) {
     if why_closed < closed_by::COUNT {
         totals.closed_by[why_closed] += 1;
     }
-    let last = if conn.last_send_ns > conn.last_recv_ns { conn.last_send_ns } else { conn.last_recv_ns };
-    if last != 0 {
-        totals.idle_at_close.add(conn.end_ns.saturating_sub(last));
+    let end_was_seen = !conn.has(flag::END_UNSEEN);
+    if end_was_seen && let Some(idle) = conn.idle_at_close_ns() {
+        totals.idle_at_close.add(idle);
     }
     totals.unused += u64::from(conn.exchanges == 0);
     if conn.has(flag::ADOPTED) {
         totals.adopted += 1;
     } else {
         totals.opened += 1;
-        totals.lifetime.add(conn.end_ns.saturating_sub(conn.established_ns));
+        if end_was_seen {
+            totals.lifetime.add(conn.end_ns.saturating_sub(conn.established_ns));
+        }
         totals.first_exchanges += u64::from(conn.exchanges != 0);
         let connect = conn.established_ns.saturating_sub(conn.start_ns);
         let is_client = conn.role == role::CLIENT;

@@ -1,6 +1,7 @@
 //! The maps: live connections, the ring of records, the fold for when it is full, and counters.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
@@ -11,9 +12,21 @@ use redial_common::{
     record::{conn::Conn, process::Process},
 };
 
-/// Live connections by the address of their socket.
+use crate::settings::setting;
+
+/// Live connections by the address of their socket, in places allocated as they are needed.
 #[map]
-pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(limits::CONNS, 0);
+static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(limits::CONNS, BPF_F_NO_PREALLOC);
+
+/// The same in places made beforehand, for kernels whose programs must not allocate; of the two only one is in use.
+#[map]
+static CONNS_PREALLOCATED: HashMap<u64, Conn> = HashMap::with_max_entries(limits::CONNS_PREALLOCATED, 0);
+
+/// The map of live connections.
+#[inline(always)]
+pub fn conns() -> &'static HashMap<u64, Conn> {
+    if setting!(preallocated) != 0 { &CONNS_PREALLOCATED } else { &CONNS }
+}
 
 /// Records for user space.
 #[map]
@@ -46,6 +59,10 @@ pub static NEW_CONN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(NewConn::
 /// Where events of a process's life are put together.
 #[map]
 pub static NEW_PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(1, 0);
+
+/// Socket and address by thread, while a thread is inside the kernel's connect function.
+#[map]
+pub static CONNECTING: HashMap<u64, [u64; 2]> = HashMap::with_max_entries(limits::CONNECTING, 0);
 
 /// The processes that the filter lets through.
 #[map]

@@ -38,16 +38,11 @@ fn comm(pid_tgid: u64) -> [u8; COMM_LEN] {
 pub fn claim(conn: &mut Conn) -> bool {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    if tgid == setting!(own_tgid) {
-        count(Counter::Own);
-        return false;
-    }
-    if setting!(by_pid) != 0 && PIDS.get_ptr(tgid).is_none() {
-        count(Counter::Filtered);
+    if is_own(tgid) {
         return false;
     }
     let comm = comm(pid_tgid);
-    if !comm_is_wanted(&comm) {
+    if !wants(tgid, &comm) {
         count(Counter::Filtered);
         return false;
     }
@@ -59,18 +54,39 @@ pub fn claim(conn: &mut Conn) -> bool {
     true
 }
 
-/// Whether the filters could only be decided with an owner.
+/// Notes that the current process accepted `conn`, unless it is left out: then says so and counts it.
 #[inline(always)]
-pub fn is_required() -> bool {
-    setting!(by_pid) != 0 || setting!(comm)[0] != 0
+pub fn accept(conn: &mut Conn) -> bool {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    if is_own(tgid) {
+        return false;
+    }
+    conn.acceptor_tgid = tgid;
+    // Until another process serves it, the acceptor is all that is known.
+    if conn.tgid == 0 {
+        conn.comm = comm(pid_tgid);
+        // SAFETY: the helper has no arguments.
+        conn.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    }
+    true
 }
 
 #[inline(always)]
-fn comm_is_wanted(comm: &[u8; COMM_LEN]) -> bool {
-    let wanted = setting!(comm);
-    if wanted[0] == 0 {
-        return true;
+fn is_own(tgid: u32) -> bool {
+    let own = tgid == setting!(own_tgid);
+    if own {
+        count(Counter::Own);
     }
-    let words = |bytes: &[u8; COMM_LEN]| u128::from_ne_bytes(*bytes);
-    words(&wanted) == words(comm)
+    own
+}
+
+/// Whether the filters by process let a process through.
+#[inline(always)]
+pub fn wants(tgid: u32, comm: &[u8; COMM_LEN]) -> bool {
+    if setting!(by_pid) != 0 && PIDS.get_ptr(tgid).is_none() {
+        return false;
+    }
+    let wanted = setting!(comm);
+    wanted[0] == 0 || u128::from_ne_bytes(wanted) == u128::from_ne_bytes(*comm)
 }

@@ -14,8 +14,8 @@ static CONFIG: Config = Config {
     port: 0,
     comm: [0; 16],
     opens: 0,
+    preallocated: 0,
     offsets_known: 0,
-    accept_args: 0,
 };
 
 #[unsafe(no_mangle)]

@@ -94,23 +94,27 @@ pub trait Sock: Copy {
     fn netns(self) -> u32;
     /// Writes family, addresses and ports, and never overwrites one with nothing.
     fn write_tuple(self, conn: &mut Conn);
+    /// The local port of an attempt that is over: the socket is unbound by then, its source port stays.
+    fn source_port(self) -> u16;
     /// The pending error as a positive number.
     fn error(self) -> u32;
     /// `write_seq` and `copied_seq`.
     fn seqs(self) -> Option<(u32, u32)>;
     /// `snd_una`.
     fn snd_una(self) -> u32;
+    /// Whether payload waits to be read.
+    fn has_unread(self) -> bool;
     /// Whether the peer's FIN was received.
     fn fin_received(self) -> bool;
     /// Whether a process holds the socket: false until it is accepted and after the last close.
     fn is_held(self) -> bool;
     /// Whether data pass through another kernel part, so that the current process says nothing about the owner.
     fn is_indirect(self) -> bool;
-    /// Labels that are known from the beginning.
-    fn labels(self) -> u32;
-    /// Whether data went with the SYN.
-    fn sent_syn_data(self) -> bool;
-    /// Writes byte counts, retransmits, round-trip times and keepalive.
+    /// Labels that are known before the connection is established.
+    fn early_labels(self) -> u32;
+    /// Writes what is known once it is: labels, and the sequence numbers that turns are counted from.
+    fn write_established(self, conn: &mut Conn);
+    /// Writes byte counts, retransmits, round-trip times, keepalive and what labels have come since.
     fn write_facts(self, conn: &mut Conn);
 }
 
@@ -122,6 +126,25 @@ impl<F: Fields> Known<F> {
     #[inline(always)]
     fn bit(self, bit: redial_common::offsets::Bit) -> bool {
         known(bit.byte) && self.0.field::<u8>(bit.byte) & bit.mask as u8 != 0
+    }
+
+    /// Labels that only a `tcp_sock` tells.
+    #[inline(always)]
+    fn tcp_labels(self) -> u32 {
+        let mut labels = 0;
+        if self.bit(offset!(tcp_is_mptcp)) {
+            labels |= flag::MPTCP;
+        }
+        if self.bit(offset!(tcp_syn_fastopen))
+            || self.bit(offset!(tcp_syn_data))
+            || self.bit(offset!(tcp_syn_data_acked))
+        {
+            labels |= flag::FAST_OPEN;
+        }
+        if self.0.field::<u64>(offset!(icsk_ulp_ops)) != 0 {
+            labels |= flag::ULP;
+        }
+        labels
     }
 
     #[inline(always)]
@@ -138,7 +161,6 @@ impl<F: Fields> Sock for Known<F> {
 
     #[inline(always)]
     fn is_tcp(self) -> bool {
-        // One byte wide before 5.6's sk_protocol became 16 bits: the upper byte is never set by TCP.
         self.0.field::<u16>(offset!(sock_protocol)) == IPPROTO_TCP
     }
 
@@ -159,11 +181,9 @@ impl<F: Fields> Sock for Known<F> {
         if remote_port != 0 {
             conn.remote_port = remote_port;
         }
-        if let Some(tcp) = sock.as_tcp() {
-            let local_port = u16::from_be(tcp.field(offset!(inet_sport)));
-            if local_port != 0 {
-                conn.local_port = local_port;
-            }
+        let local_port: u16 = sock.field(offset!(sock_num));
+        if local_port != 0 {
+            conn.local_port = local_port;
         }
         let (local, remote) = if sock.field::<u16>(offset!(sock_family)) == u16::from(family::INET) {
             ([0, sock.field::<u32>(offset!(sock_rcv_saddr))], [0, sock.field::<u32>(offset!(sock_daddr))])
@@ -185,6 +205,11 @@ impl<F: Fields> Sock for Known<F> {
     }
 
     #[inline(always)]
+    fn source_port(self) -> u16 {
+        self.0.as_tcp().map_or(0, |tcp| u16::from_be(tcp.field(offset!(inet_sport))))
+    }
+
+    #[inline(always)]
     fn error(self) -> u32 {
         self.0.field(offset!(sock_err))
     }
@@ -201,6 +226,16 @@ impl<F: Fields> Sock for Known<F> {
     }
 
     #[inline(always)]
+    fn has_unread(self) -> bool {
+        self.0.as_tcp().is_some_and(|tcp| {
+            let received: u32 = tcp.field(offset!(tcp_rcv_nxt));
+            let unread = received.wrapping_sub(tcp.field(offset!(tcp_copied_seq)));
+            // A FIN takes a number of its own.
+            unread > u32::from(self.fin_received())
+        })
+    }
+
+    #[inline(always)]
     fn fin_received(self) -> bool {
         self.0.field::<u64>(offset!(sock_flags)) & SOCK_DONE != 0
     }
@@ -212,11 +247,12 @@ impl<F: Fields> Sock for Known<F> {
 
     #[inline(always)]
     fn is_indirect(self) -> bool {
-        self.labels() & (flag::ULP | flag::USER_DATA) != 0
+        self.early_labels() & flag::USER_DATA != 0
+            || self.0.as_tcp().is_some_and(|tcp| Self(tcp).tcp_labels() & flag::ULP != 0)
     }
 
     #[inline(always)]
-    fn labels(self) -> u32 {
+    fn early_labels(self) -> u32 {
         let mut labels = 0;
         if self.bit(offset!(sock_kern_sock)) {
             labels |= flag::KERNEL_SOCKET;
@@ -224,29 +260,23 @@ impl<F: Fields> Sock for Known<F> {
         if self.0.field::<u64>(offset!(sock_user_data)) != 0 {
             labels |= flag::USER_DATA;
         }
-        if let Some(tcp) = self.0.as_tcp() {
-            let tcp = Self(tcp);
-            if tcp.bit(offset!(tcp_is_mptcp)) {
-                labels |= flag::MPTCP;
-            }
-            if tcp.bit(offset!(tcp_syn_fastopen)) || tcp.bit(offset!(tcp_syn_data)) {
-                labels |= flag::FAST_OPEN;
-            }
-            if tcp.0.field::<u64>(offset!(icsk_ulp_ops)) != 0 {
-                labels |= flag::ULP;
-            }
-        }
         labels
     }
 
     #[inline(always)]
-    fn sent_syn_data(self) -> bool {
-        self.0.as_tcp().is_some_and(|tcp| Self(tcp).bit(offset!(tcp_syn_data)))
+    fn write_established(self, conn: &mut Conn) {
+        let Some(tcp) = self.0.as_tcp() else { return };
+        conn.flags |= Self(tcp).tcp_labels();
+        let written: u32 = tcp.field(offset!(tcp_write_seq));
+        // Data on the SYN were written before: they ask, so the sequence must look moved.
+        conn.seq_at_recv = written.wrapping_sub(u32::from(Self(tcp).bit(offset!(tcp_syn_data))));
+        conn.copied_seq = tcp.field(offset!(tcp_copied_seq));
     }
 
     #[inline(always)]
     fn write_facts(self, conn: &mut Conn) {
         let Some(tcp) = self.0.as_tcp() else { return };
+        conn.flags |= Self(tcp).tcp_labels();
         conn.bytes_sent = tcp.field(offset!(tcp_bytes_acked));
         conn.bytes_received = tcp.field(offset!(tcp_bytes_received));
         conn.retransmits = tcp.field(offset!(tcp_total_retrans));
@@ -269,16 +299,19 @@ impl<F: Fields> Sock for Known<F> {
     }
 }
 
+/// Whether an address, as two words in memory order, is ::ffff:a.b.c.d.
 #[inline(always)]
-fn is_v4_mapped(address: [u64; 2]) -> bool {
+pub fn is_v4_mapped(address: [u64; 2]) -> bool {
     address[0] == 0 && address[1] as u32 == u32::from_ne_bytes([0, 0, 0xff, 0xff])
 }
 
+/// Writes an IPv4 address, given in memory order.
 #[inline(always)]
 pub fn put4(to: &mut [u8; 16], address: u32) {
     to[..4].copy_from_slice(&address.to_ne_bytes());
 }
 
+/// Writes an IPv6 address, given as two words in memory order.
 #[inline(always)]
 pub fn put16(to: &mut [u8; 16], address: [u64; 2]) {
     to[..8].copy_from_slice(&address[0].to_ne_bytes());

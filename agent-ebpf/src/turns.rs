@@ -11,15 +11,6 @@ use redial_common::{
 
 use crate::sock::Sock;
 
-/// From here on sends and receives are told apart from what was before.
-#[inline(always)]
-pub fn begin_counting<S: Sock>(sock: S, conn: &mut Conn) {
-    let Some((written, copied)) = sock.seqs() else { return };
-    // Data on the SYN were written before: they ask, so the sequence must look moved.
-    conn.seq_at_recv = if sock.sent_syn_data() { written.wrapping_sub(1) } else { written };
-    conn.copied_seq = copied;
-}
-
 /// A send of payload returned.
 #[inline(always)]
 pub fn sent<S: Sock>(sock: S, conn: &mut Conn, now: u64) {
@@ -84,6 +75,14 @@ pub fn settle<S: Sock>(sock: S, conn: &mut Conn) {
         && let Some((written, _)) = sock.seqs()
         && written != conn.seq_at_recv
     {
+        answered_unseen(conn);
+    }
+}
+
+/// The end came while payload waits to be read: for a client that asked, it is the answer.
+#[inline(always)]
+pub fn unread_at_end(conn: &mut Conn) {
+    if conn.role != role::SERVER && conn.phase == phase::ASKED {
         answered_unseen(conn);
     }
 }

@@ -82,6 +82,8 @@ pub struct Conn {
     pub last_send_ns: u64,
     /// The last receive.
     pub last_recv_ns: u64,
+    /// When the first FIN or RST went or came.
+    pub closing_ns: u64,
     /// When it reached CLOSED.
     pub end_ns: u64,
     /// When the turn that is under way began; 0 when its beginning was not seen.
@@ -165,7 +167,7 @@ pub struct Conn {
 /// Length of a [`Conn`] without its distributions.
 pub const HEAD_LEN: usize = core::mem::offset_of!(Conn, reused);
 
-const _: () = assert!(HEAD_LEN == 264);
+const _: () = assert!(HEAD_LEN == 272);
 const _: () = assert!(size_of::<Conn>() == HEAD_LEN + 2 * size_of::<Dist>());
 
 impl Conn {
@@ -180,6 +182,7 @@ impl Conn {
         first_answer_ns: 0,
         last_send_ns: 0,
         last_recv_ns: 0,
+        closing_ns: 0,
         end_ns: 0,
         turn_start_ns: 0,
         turn_idle_ns: 0,
@@ -220,6 +223,20 @@ impl Conn {
         reused: Dist::EMPTY,
         idle: Dist::EMPTY,
     };
+
+    /// The process that counts as the owner: the one that uses the connection, else the one that accepted it; 0 when
+    /// neither was seen.
+    #[inline(always)]
+    pub const fn owner_tgid(&self) -> u32 {
+        if self.tgid == 0 { self.acceptor_tgid } else { self.tgid }
+    }
+
+    /// Idle time when it began to close, ns; `None` when nothing was sent or received.
+    #[inline(always)]
+    pub const fn idle_at_close_ns(&self) -> Option<u64> {
+        let last = if self.last_send_ns > self.last_recv_ns { self.last_send_ns } else { self.last_recv_ns };
+        if last == 0 { None } else { Some(self.closing_ns.saturating_sub(last)) }
+    }
 
     /// Whether all of `bits` are set.
     #[inline(always)]

@@ -15,16 +15,22 @@ use aya_ebpf::{
 use super::{DONE, DONE_U32};
 use crate::{
     conns, owner,
-    settings::{offset, setting},
+    settings::offset,
     sock::{Bare, Fields, Typed},
 };
 
-/// `struct sock *inet_csk_accept(struct sock *sk, ...)`: two arguments since 6.10, four before.
+/// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`: since 6.10. The result stands behind
+/// the arguments, and the verifier wants its place as a constant: hence one program for each form.
 #[fexit(function = "inet_csk_accept")]
 pub fn accept_fexit(ctx: FExitContext) -> i32 {
-    // The result stands behind the arguments; the verifier wants its place as a constant.
-    let sock: u64 = if setting!(accept_args) == 2 { ctx.arg(2) } else { ctx.arg(4) };
-    accepted(sock);
+    accepted(ctx.arg(2));
+    DONE
+}
+
+/// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`: before 6.10.
+#[fexit(function = "inet_csk_accept")]
+pub fn accept_fexit_four(ctx: FExitContext) -> i32 {
+    accepted(ctx.arg(4));
     DONE
 }
 
@@ -74,7 +80,9 @@ pub fn socket_of(fd: u64) -> Option<u64> {
 
 #[inline(always)]
 fn accepted(sock: u64) {
-    if let Some(conn) = conns::get(sock) {
-        conn.acceptor_tgid = owner::tgid();
+    if let Some(conn) = conns::get(sock)
+        && !owner::accept(conn)
+    {
+        conns::remove(sock);
     }
 }

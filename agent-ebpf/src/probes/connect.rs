@@ -1,19 +1,21 @@
 //! Attempts that fail before a SYN: no route, a policy that forbids it. They make no state change.
 //!
-//! Hooks: `fexit tcp_v4_connect`, `fexit tcp_v6_connect`, `tracepoint syscalls/sys_exit_connect`
+//! Hooks: `fexit tcp_v4_connect`, `fexit tcp_v6_connect`, `kprobe tcp_v4_connect`, `kretprobe tcp_v4_connect`,
+//! `kprobe tcp_v6_connect`, `kretprobe tcp_v6_connect`, `tracepoint syscalls/sys_exit_connect`
 
 use aya_ebpf::{
-    helpers::{bpf_probe_read_kernel, bpf_probe_read_user},
-    macros::{fexit, tracepoint},
-    programs::{FExitContext, TracePointContext},
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use redial_common::{errno, tcp::family};
 
-use super::{DONE, DONE_U32, accept::socket_of};
+use super::{DONE, DONE_U32};
 use crate::{
     conns,
+    maps::CONNECTING,
     settings::setting,
-    sock::{Bare, Known, Sock, Typed, put4, put16},
+    sock::{Bare, Known, Sock, Typed, is_v4_mapped, put4, put16},
 };
 
 /// `struct sockaddr_in` and `struct sockaddr_in6`, as far as both are needed.
@@ -26,74 +28,140 @@ struct Address {
     v6: [u32; 4],
 }
 
+impl Address {
+    /// The IPv6 address as two words in memory order.
+    #[inline(always)]
+    fn v6_words(&self) -> [u64; 2] {
+        let word = |i: usize| u64::from(self.v6[i]) | (u64::from(self.v6[i + 1]) << 32);
+        [word(0), word(2)]
+    }
+
+    #[inline(always)]
+    fn is_v4_mapped(&self) -> bool {
+        self.family == u16::from(family::INET6) && is_v4_mapped(self.v6_words())
+    }
+}
+
 /// `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`
 #[fexit(function = "tcp_v4_connect")]
 pub fn connect_v4_fexit(ctx: FExitContext) -> i32 {
-    returned(&ctx);
+    returned(&ctx, false);
     DONE
 }
 
 /// `int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)`
 #[fexit(function = "tcp_v6_connect")]
 pub fn connect_v6_fexit(ctx: FExitContext) -> i32 {
-    returned(&ctx);
+    returned(&ctx, true);
     DONE
 }
 
+/// `is_v6`: it hands IPv4-mapped addresses to the other function, which has told of the failure already.
 #[inline(always)]
-fn returned(ctx: &FExitContext) {
+fn returned(ctx: &FExitContext, is_v6: bool) {
     let result = ctx.arg::<i32>(3);
     if result < 0 {
         let sock = Known(Typed(ctx.arg(0)));
         if is_before_syn(sock, result) {
             // SAFETY: the helper checks the address.
             let address = unsafe { bpf_probe_read_kernel(ctx.arg::<*const Address>(1)) };
-            failed(sock, result, address.ok());
+            failed(sock, result, address.ok().filter(|address| !(is_v6 && address.is_v4_mapped())));
         }
     }
 }
 
-#[tracepoint(category = "syscalls", name = "sys_exit_connect")]
-pub fn connect_tracepoint(ctx: TracePointContext) -> u32 {
-    // SAFETY: the call's result follows its number in the format; the kernel checks the read.
-    let Ok(result) = (unsafe { ctx.read_at::<i64>(16) }) else { return DONE_U32 };
-    let result = result as i32;
-    if result >= 0 || result == -errno::EINPROGRESS {
-        return DONE_U32;
-    }
-    if let Some((fd, address)) = arguments()
-        && let Some(address_of_sock) = socket_of(fd)
-    {
-        let sock = Known(Bare(address_of_sock));
-        if sock.is_tcp() && is_before_syn(sock, result) {
-            // SAFETY: the helper checks the address.
-            let address = unsafe { bpf_probe_read_user(address as *const Address) };
-            failed(sock, result, address.ok());
-        }
-    }
+#[kprobe(function = "tcp_v4_connect")]
+pub fn connect_v4_kprobe(ctx: ProbeContext) -> u32 {
+    entered(&ctx);
     DONE_U32
 }
 
-/// Descriptor and address that the current system call was given.
-#[cfg(bpf_target_arch = "x86_64")]
+#[kprobe(function = "tcp_v6_connect")]
+pub fn connect_v6_kprobe(ctx: ProbeContext) -> u32 {
+    entered(&ctx);
+    DONE_U32
+}
+
+#[kretprobe(function = "tcp_v4_connect")]
+pub fn connect_v4_kretprobe(ctx: RetProbeContext) -> u32 {
+    left(&ctx);
+    DONE_U32
+}
+
+#[kretprobe(function = "tcp_v6_connect")]
+pub fn connect_v6_kretprobe(ctx: RetProbeContext) -> u32 {
+    left(&ctx);
+    DONE_U32
+}
+
+/// Keeps what the function is given: the registers are other ones when it returns.
 #[inline(always)]
-fn arguments() -> Option<(u64, u64)> {
-    use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+fn entered(ctx: &ProbeContext) {
+    if let (Some(sock), Some(address)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) {
+        // When there is no room, the attempt is only seen if it gets as far as a SYN.
+        let _ = CONNECTING.insert(bpf_get_current_pid_tgid(), [sock, address], 0);
+    }
+}
+
+#[inline(always)]
+fn left(ctx: &RetProbeContext) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(given) = CONNECTING.get_ptr(thread) else { return };
+    // SAFETY: a slot that only this thread writes.
+    let [sock, address] = unsafe { *given };
+    let _ = CONNECTING.remove(thread);
+    let result = ctx.ret::<i32>();
+    let sock = Known(Bare(sock));
+    if result < 0 && is_before_syn(sock, result) {
+        // SAFETY: the helper checks the address.
+        failed(sock, result, unsafe { bpf_probe_read_kernel(address as *const Address) }.ok());
+    }
+}
+
+/// What happens at the system call's return, where its arguments can still be read: only on x86-64, elsewhere the
+/// result overwrites the first.
+#[cfg(bpf_target_arch = "x86_64")]
+mod syscall {
+    use aya_ebpf::{
+        helpers::{
+            bpf_probe_read_user,
+            generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+        },
+        macros::tracepoint,
+        programs::TracePointContext,
+    };
+    use redial_common::errno;
+
+    use super::{Address, failed, is_before_syn};
+    use crate::{
+        probes::{DONE_U32, accept::socket_of},
+        sock::{Bare, Fields as _, Known, Sock as _},
+    };
+
     /// `struct pt_regs` of x86-64: a fixed interface, since ptrace(2) hands it out.
     const RSI: u32 = 13 * 8;
     const RDI: u32 = 14 * 8;
-    // SAFETY: the helpers take the current task.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let regs = Bare(regs);
-    use crate::sock::Fields;
-    Some((regs.field(RDI), regs.field(RSI)))
-}
 
-/// Elsewhere the first argument is overwritten by the result: these kernels have fexit or nothing.
-#[cfg(not(bpf_target_arch = "x86_64"))]
-#[inline(always)]
-fn arguments() -> Option<(u64, u64)> {
-    None
+    #[tracepoint(category = "syscalls", name = "sys_exit_connect")]
+    pub fn connect_tracepoint(ctx: TracePointContext) -> u32 {
+        // SAFETY: the call's result follows its number in the format; the kernel checks the read.
+        let Ok(result) = (unsafe { ctx.read_at::<i64>(16) }) else { return DONE_U32 };
+        let result = result as i32;
+        if result >= 0 || result == -errno::EINPROGRESS {
+            return DONE_U32;
+        }
+        // SAFETY: the helpers take the current task.
+        let regs = Bare(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64);
+        if let Some(sock) = socket_of(regs.field(RDI)) {
+            let sock = Known(Bare(sock));
+            if sock.is_tcp() && is_before_syn(sock, result) {
+                // SAFETY: the helper checks the address.
+                let address = unsafe { bpf_probe_read_user(regs.field::<u64>(RSI) as *const Address) };
+                failed(sock, result, address.ok());
+            }
+        }
+        DONE_U32
+    }
 }
 
 /// Whether `connect` failed with an error of routing or policy on a socket that never had a sequence number.
@@ -113,10 +181,12 @@ fn failed<S: Sock>(sock: S, result: i32, address: Option<Address>) {
         if address.family == u16::from(family::INET) {
             conn.family = family::INET;
             put4(&mut conn.remote, address.v4_or_flow);
+        } else if address.is_v4_mapped() {
+            conn.family = family::INET;
+            put4(&mut conn.remote, address.v6[3]);
         } else {
             conn.family = family::INET6;
-            let word = |i: usize| u64::from(address.v6[i]) | (u64::from(address.v6[i + 1]) << 32);
-            put16(&mut conn.remote, [word(0), word(2)]);
+            put16(&mut conn.remote, address.v6_words());
         }
     });
 }

@@ -108,6 +108,10 @@ impl Sock for Event {
         }
     }
 
+    fn source_port(self) -> u16 {
+        self.local_port
+    }
+
     fn error(self) -> u32 {
         0
     }
@@ -118,6 +122,10 @@ impl Sock for Event {
 
     fn snd_una(self) -> u32 {
         0
+    }
+
+    fn has_unread(self) -> bool {
+        false
     }
 
     fn fin_received(self) -> bool {
@@ -132,13 +140,11 @@ impl Sock for Event {
         false
     }
 
-    fn labels(self) -> u32 {
+    fn early_labels(self) -> u32 {
         0
     }
 
-    fn sent_syn_data(self) -> bool {
-        false
-    }
+    fn write_established(self, _: &mut Conn) {}
 
     fn write_facts(self, _: &mut Conn) {}
 }

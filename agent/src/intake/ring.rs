@@ -1,12 +1,12 @@
 //! The kernel's ring, live map and fold as a source of records.
 
 use std::{
-    collections::HashMap as StdHashMap,
+    collections::HashSet,
     os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::{
     Pod,
     maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
@@ -45,6 +45,8 @@ pub struct RingSource {
     generation: Array<MapData, u32>,
     /// What is added to each connection's flags: facts about the probes that the programs do not know.
     flags: u32,
+    /// Whether live connections without an owner are passed over.
+    by_process: bool,
     /// The generation that is written now.
     writing: u32,
     /// When it was turned, while the one before is still unread.
@@ -61,12 +63,13 @@ impl RingSource {
     /// When a map is missing or of another type: the object and this program do not belong together.
     pub fn new(mut attached: Attached) -> Result<Self> {
         let flags = if attached.counts_exchanges() { flag::TURNS_WATCHED } else { 0 };
+        let live_map = attached.live_map();
+        let by_process = attached.filters_by_process();
         let mut take = |name: &'static str| {
             attached.ebpf_mut().take_map(name).with_context(|| format!("the object has no map {name}"))
         };
-        let conns = match take("CONNS")? {
-            aya::maps::Map::HashMap(data) => data,
-            _ => anyhow::bail!("map CONNS is no hash map"),
+        let aya::maps::Map::HashMap(conns) = take(live_map)? else {
+            bail!("map {live_map} is no hash map");
         };
         Ok(Self {
             ring: RingBuf::try_from(take("RECORDS")?)?,
@@ -77,6 +80,7 @@ impl RingSource {
             generation: Array::try_from(take("GENERATION")?)?,
             attached,
             flags,
+            by_process,
             writing: 0,
             turned: None,
             folded_seen: 0,
@@ -99,7 +103,7 @@ impl RingSource {
             count += 1;
             match decode(&item) {
                 Ok(Event::Ended(mut conn)) => {
-                    conn.flags |= self.flags;
+                    add_flags(&mut conn, self.flags);
                     sink(&if conn.end_ns == 0 { Event::Opened(conn) } else { Event::Ended(conn) });
                 }
                 Ok(event) => sink(&event),
@@ -114,7 +118,8 @@ impl RingSource {
         let Some(turned) = self.turned else { return Ok(()) };
         std::thread::sleep(GRACE.saturating_sub(turned.elapsed()));
         let old = 1 - self.writing;
-        let keys: Vec<_> = self.fold.keys().filter_map(Result::ok).filter(|k| u32::from(k.0.generation) == old).collect();
+        let keys: Vec<_> =
+            self.fold.keys().filter_map(Result::ok).filter(|k| u32::from(k.0.generation) == old).collect();
         for key in keys {
             let totals = self.fold.get(&key, 0).context("cannot read the fold")?;
             sink(&Event::Folded(key.0, totals.0));
@@ -185,14 +190,15 @@ impl RecordSource for RingSource {
 
     fn live(&mut self, sink: &mut dyn FnMut(&Conn)) -> Result<()> {
         // One row a connection, though a batch that the map changes under may repeat one.
-        let mut seen = StdHashMap::new();
-        let flags = self.flags;
+        let mut seen = HashSet::new();
+        let (flags, by_process) = (self.flags, self.by_process);
         // SAFETY: `CONNS` maps u64 to `Conn`, both made of integers only.
         unsafe {
             crate::kernel::for_each_value::<u64, Conn>(self.conns.fd().as_fd(), BATCH, |conn| {
-                if seen.insert(conn.id, ()).is_none() {
+                let is_owned = conn.owner_tgid() != 0 || !by_process;
+                if is_owned && seen.insert(conn.id) {
                     let mut conn = *conn;
-                    conn.flags |= flags;
+                    add_flags(&mut conn, flags);
                     sink(&conn);
                 }
             })
@@ -217,6 +223,13 @@ impl RecordSource for RingSource {
         // SAFETY: `now` is a valid place for the answer; the clock always exists.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
         now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+    }
+}
+
+/// Adds what the programs do not know, where it holds: what MPTCP and sockmaps carry passes no receive hook.
+fn add_flags(conn: &mut Conn, flags: u32) {
+    if conn.flags & (flag::MPTCP | flag::USER_DATA) == 0 {
+        conn.flags |= flags;
     }
 }
 

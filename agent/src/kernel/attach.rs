@@ -11,7 +11,7 @@ use aya::{
 use redial_common::{config::Config, limits, offsets::Offsets};
 
 use super::{
-    catalog::{Choice, Hook, PROBES, Part, ProbeSpec, RECEIVE, STATE},
+    catalog::{self, Choice, Hook, PROBES, Part, ProbeSpec, RECEIVE, STATE},
     offsets::{self, Layout},
     options::Options,
     status::{ProbeStatus, Status},
@@ -31,6 +31,9 @@ const OBJECT_VARIABLE: &str = "REDIAL_BPF_OBJECT";
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
 
+/// What gives the kernel BTF.
+const REMEDY_BTF: &str = "use a kernel built with CONFIG_DEBUG_INFO_BTF (most distributions' are)";
+
 /// Why nothing could be attached.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -45,11 +48,18 @@ pub enum AttachError {
     Other(#[from] anyhow::Error),
 }
 
+/// Live connections, in places allocated as they are needed.
+const LIVE_MAP: &str = "CONNS";
+/// The same, in places made beforehand.
+const LIVE_MAP_PREALLOCATED: &str = "CONNS_PREALLOCATED";
+
 /// Programs that are attached; dropping it detaches them.
 pub struct Attached {
     ebpf: Ebpf,
     probes: Vec<ProbeStatus>,
     programs: Vec<&'static str>,
+    live_map: &'static str,
+    by_process: bool,
 }
 
 /// Loads and attaches all probes, each by its best way.
@@ -57,13 +67,20 @@ pub struct Attached {
 /// # Errors
 /// When privileges or kernel support are lacking for the one probe that all else needs.
 pub fn attach(options: &Options) -> Result<Attached, AttachError> {
-    let layout = offsets::read(Path::new(BTF_PATH));
+    let counted = catalog::parts().filter(|part| part.arguments.is_some()).map(|part| part.hook.target());
+    let layout = offsets::read(Path::new(BTF_PATH), counted);
+    if let (Some(_), Err(error)) = (options.netns, &layout) {
+        return Err(AttachError::Unsupported(format!(
+            "--netns cannot work here, for without kernel types no socket's namespace is known: {error:#}. \
+             Leave --netns out, or {REMEDY_BTF}"
+        )));
+    }
     let btf = Btf::from_sys_fs().ok();
     let mut ebpf = load_object(options, layout.as_ref().ok(), btf.as_ref())?;
     let mut probes = Vec::with_capacity(PROBES.len());
     let mut programs = Vec::new();
     for spec in PROBES {
-        let tried = try_choices(&mut ebpf, spec, btf.as_ref());
+        let tried = try_choices(&mut ebpf, spec, btf.as_ref(), layout.as_ref().ok());
         programs.extend(tried.attached.iter().map(|part| part.program));
         probes.push(status(spec, &tried, layout.as_ref().err()));
     }
@@ -77,7 +94,14 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         )));
     }
     fill_pids(&mut ebpf, &options.pids)?;
-    Ok(Attached { ebpf, probes, programs })
+    let allocates = layout.as_ref().is_ok_and(|layout| layout.can_allocate);
+    Ok(Attached {
+        ebpf,
+        probes,
+        programs,
+        live_map: if allocates { LIVE_MAP } else { LIVE_MAP_PREALLOCATED },
+        by_process: !options.pids.is_empty() || options.comm.is_some(),
+    })
 }
 
 /// Attaches everything, says how each probe stands, and detaches again.
@@ -99,6 +123,16 @@ impl Attached {
         self.probes.iter().any(|probe| probe.name == RECEIVE && probe.status != Status::Unavailable)
     }
 
+    /// The name of the map of live connections that is in use.
+    pub fn live_map(&self) -> &'static str {
+        self.live_map
+    }
+
+    /// Whether a filter by process is set: a live connection without an owner may then be anybody's.
+    pub fn filters_by_process(&self) -> bool {
+        self.by_process
+    }
+
     /// The maps and programs.
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
@@ -111,9 +145,8 @@ impl Attached {
             .filter_map(|name| {
                 let program = self.ebpf.program(name)?;
                 let fd = program.fd().ok()?;
-                sys::program_runs(fd.as_fd()).ok()
+                sys::recursion_misses(fd.as_fd()).ok()
             })
-            .map(|runs| runs.recursion_misses)
             .sum()
     }
 
@@ -141,7 +174,13 @@ fn load_object(options: &Options, layout: Option<&Layout>, btf: Option<&Btf>) ->
     let offsets = PodOf(layout.map_or(Offsets::NONE, |layout| layout.offsets));
     let mut loader = EbpfLoader::new();
     loader.btf(btf).override_global("CONFIG", &config, true).override_global("OFFSETS", &offsets, true);
-    loader.map_max_entries("CONNS", options.max_connections.unwrap_or(limits::CONNS));
+    // The map that is not in use must have a size, too.
+    let (used, unused, places) = if config.0.preallocated == 0 {
+        (LIVE_MAP, LIVE_MAP_PREALLOCATED, limits::CONNS)
+    } else {
+        (LIVE_MAP_PREALLOCATED, LIVE_MAP, limits::CONNS_PREALLOCATED)
+    };
+    loader.map_max_entries(used, options.max_connections.unwrap_or(places)).map_max_entries(unused, 1);
     loader.map_max_entries("RECORDS", ring_bytes(options.ring_bytes.unwrap_or(limits::RING_BYTES)));
     let other = match std::env::var_os(OBJECT_VARIABLE) {
         Some(path) => Some(std::fs::read(&path).with_context(|| {
@@ -177,8 +216,8 @@ fn config(options: &Options, layout: Option<&Layout>) -> Config {
         port: options.port.map_or(0, u32::from),
         comm,
         opens: u32::from(options.opens),
+        preallocated: u32::from(!layout.is_some_and(|layout| layout.can_allocate)),
         offsets_known: u32::from(layout.is_some()),
-        accept_args: layout.and_then(|layout| layout.accept_args).unwrap_or(0),
     }
 }
 
@@ -205,9 +244,17 @@ struct Tried {
     refusals: Vec<String>,
 }
 
-fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>) -> Tried {
+fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>, layout: Option<&Layout>) -> Tried {
     let mut tried = Tried { choice: None, attached: Vec::new(), refusals: Vec::new() };
     for (index, choice) in spec.choices.iter().enumerate() {
+        if spec.needs_fields && layout.is_none() {
+            tried.refusals.push("the fields of sockets are not known".to_owned());
+            break;
+        }
+        if let Some(part) = choice.iter().find(|part| !fits(part, layout)) {
+            tried.refusals.push(format!("{}: other arguments", part.hook));
+            continue;
+        }
         match try_choice(ebpf, choice, btf) {
             Ok(()) => {
                 tried.choice = Some(index);
@@ -218,6 +265,12 @@ fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>) -> Tried {
         }
     }
     tried
+}
+
+/// Whether the function has as many arguments as the program depends on; unknown is no.
+fn fits(part: &Part, layout: Option<&Layout>) -> bool {
+    part.arguments
+        .is_none_or(|wanted| layout.is_some_and(|layout| layout.arguments.get(part.hook.target()) == Some(&wanted)))
 }
 
 fn try_choice(ebpf: &mut Ebpf, choice: Choice, btf: Option<&Btf>) -> Result<(), (Part, anyhow::Error)> {
@@ -236,9 +289,8 @@ fn try_choice(ebpf: &mut Ebpf, choice: Choice, btf: Option<&Btf>) -> Result<(), 
 }
 
 fn try_part(ebpf: &mut Ebpf, part: Part, btf: Option<&Btf>) -> Result<()> {
-    let program = ebpf
-        .program_mut(part.program)
-        .with_context(|| format!("the object has no program {}", part.program))?;
+    let program =
+        ebpf.program_mut(part.program).with_context(|| format!("the object has no program {}", part.program))?;
     let types = || btf.context("the kernel has no BTF");
     match (part.hook, program) {
         (Hook::TpBtf(name), Program::BtfTracePoint(program)) => {
@@ -283,23 +335,24 @@ fn status(spec: &ProbeSpec, tried: &Tried, no_offsets: Option<&anyhow::Error>) -
         parts => parts.iter().map(|part| part.hook.to_string()).collect::<Vec<_>>().join(", "),
     });
     let (state, mut unknown) = match tried.choice {
-        Some(0) => (Status::Attached, Vec::new()),
+        Some(index) if index < spec.equals => (Status::Attached, Vec::new()),
         Some(_) => (Status::Fallback, spec.unknown_in_fallback.to_vec()),
         None => (Status::Unavailable, spec.unknown.to_vec()),
     };
-    let mut reason = tried.refusals.join("; ");
+    let mut reason = if state == Status::Attached { String::new() } else { tried.refusals.join("; ") };
     let mut remedy = None;
     if let Some(error) = no_offsets {
         if spec.name == STATE {
             unknown.extend(WITHOUT_OFFSETS);
         }
         let _ = write!(reason, "{}{error:#}", if reason.is_empty() { "" } else { "; " });
-        remedy = Some("use a kernel built with CONFIG_DEBUG_INFO_BTF".to_owned());
+        remedy = Some(REMEDY_BTF.to_owned());
     } else if state == Status::Unavailable && !tracefs_is_mounted() {
         remedy = Some("mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing".to_owned());
     }
     ProbeStatus {
         name: spec.name,
+        sees: spec.sees,
         status: state,
         hook,
         reason: (!reason.is_empty()).then_some(reason),

@@ -17,6 +17,20 @@ pub enum Hook {
     Tracepoint(&'static str, &'static str),
 }
 
+impl Hook {
+    /// The function or tracepoint.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::TpBtf(name)
+            | Self::Fentry(name)
+            | Self::Fexit(name)
+            | Self::Kprobe(name)
+            | Self::Kretprobe(name)
+            | Self::Tracepoint(_, name) => name,
+        }
+    }
+}
+
 impl std::fmt::Display for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -37,6 +51,8 @@ pub struct Part {
     pub program: &'static str,
     /// Where it is attached.
     pub hook: Hook,
+    /// How many arguments the function must have, where the program depends on it.
+    pub arguments: Option<u32>,
 }
 
 /// One way to watch an event: all parts must attach.
@@ -55,10 +71,18 @@ pub struct ProbeSpec {
     pub unknown: &'static [&'static str],
     /// What the first way gives and the later ones do not.
     pub unknown_in_fallback: &'static [&'static str],
+    /// How many ways count as the first: the same hook for other kernels.
+    pub equals: usize,
+    /// Whether it is of no use where the fields of sockets are not known.
+    pub needs_fields: bool,
 }
 
 const fn part(program: &'static str, hook: Hook) -> Part {
-    Part { program, hook }
+    Part { program, hook, arguments: None }
+}
+
+const fn part_for(program: &'static str, hook: Hook, arguments: u32) -> Part {
+    Part { program, hook, arguments: Some(arguments) }
 }
 
 /// All probes, in the order in which they are attached: state changes last, so that whatever they begin to follow is
@@ -80,6 +104,8 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["executables of processes that ended within the drain interval"],
         unknown_in_fallback: &["parents of processes"],
+        equals: 1,
+        needs_fields: false,
     },
     ProbeSpec {
         name: "receive",
@@ -90,6 +116,8 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["exchanges", "response times", "idle times", "reuse"],
         unknown_in_fallback: &[],
+        equals: 1,
+        needs_fields: true,
     },
     ProbeSpec {
         name: "send",
@@ -101,12 +129,15 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["response times", "idle times"],
         unknown_in_fallback: &["response times of requests sent by sendfile or splice"],
+        equals: 1,
+        needs_fields: true,
     },
     ProbeSpec {
         name: "accept",
         sees: "the process that accepts",
         choices: &[
-            &[part("accept_fexit", Hook::Fexit("inet_csk_accept"))],
+            &[part_for("accept_fexit", Hook::Fexit("inet_csk_accept"), 2)],
+            &[part_for("accept_fexit_four", Hook::Fexit("inet_csk_accept"), 4)],
             &[part("accept_kretprobe", Hook::Kretprobe("inet_csk_accept"))],
             &[
                 part("accept4_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_accept4")),
@@ -115,6 +146,8 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["who accepted, and the owner of accepted connections without data"],
         unknown_in_fallback: &["who accepted by io_uring"],
+        equals: 2,
+        needs_fields: true,
     },
     ProbeSpec {
         name: "connect",
@@ -124,10 +157,19 @@ pub const PROBES: &[ProbeSpec] = &[
                 part("connect_v4_fexit", Hook::Fexit("tcp_v4_connect")),
                 part("connect_v6_fexit", Hook::Fexit("tcp_v6_connect")),
             ],
+            &[
+                part("connect_v4_kprobe", Hook::Kprobe("tcp_v4_connect")),
+                part("connect_v4_kretprobe", Hook::Kretprobe("tcp_v4_connect")),
+                part("connect_v6_kprobe", Hook::Kprobe("tcp_v6_connect")),
+                part("connect_v6_kretprobe", Hook::Kretprobe("tcp_v6_connect")),
+            ],
+            #[cfg(target_arch = "x86_64")]
             &[part("connect_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_connect"))],
         ],
         unknown: &["attempts that fail for want of a route or by policy"],
-        unknown_in_fallback: &["such attempts by io_uring"],
+        unknown_in_fallback: &["attempts by io_uring that fail before a SYN"],
+        equals: 1,
+        needs_fields: true,
     },
     ProbeSpec {
         name: "close",
@@ -140,6 +182,8 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &[],
         unknown_in_fallback: &["who closed a connection that the peer had reset"],
+        equals: 1,
+        needs_fields: true,
     },
     ProbeSpec {
         name: "retransmit",
@@ -150,6 +194,8 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["retransmits without progress"],
         unknown_in_fallback: &[],
+        equals: 1,
+        needs_fields: true,
     },
     ProbeSpec {
         name: "reset",
@@ -163,6 +209,8 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["resets after a FIN"],
         unknown_in_fallback: &["resets sent after a FIN"],
+        equals: 1,
+        needs_fields: true,
     },
     ProbeSpec {
         name: "destroy",
@@ -173,6 +221,8 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["connections whose end was missed stay open in the count"],
         unknown_in_fallback: &[],
+        equals: 1,
+        needs_fields: true,
     },
     ProbeSpec {
         name: STATE,
@@ -183,8 +233,15 @@ pub const PROBES: &[ProbeSpec] = &[
         ],
         unknown: &["everything"],
         unknown_in_fallback: &[],
+        equals: 1,
+        needs_fields: false,
     },
 ];
+
+/// All programs, each with its hook.
+pub fn parts() -> impl Iterator<Item = Part> {
+    PROBES.iter().flat_map(|probe| probe.choices.iter().copied().flatten()).copied()
+}
 
 /// The probe without which nothing is known.
 pub const STATE: &str = "state";
@@ -207,8 +264,7 @@ mod tests {
 
     #[test]
     fn the_catalog_and_the_object_hold_the_same_programs() {
-        let named: BTreeSet<_> =
-            PROBES.iter().flat_map(|probe| probe.choices.iter().copied().flatten()).map(|part| part.program).collect();
+        let named: BTreeSet<_> = parts().map(|part| part.program).collect();
         let parsed = aya_obj::Object::parse(super::super::attach::OBJECT).expect("the committed object parses");
         let built: BTreeSet<_> = parsed.programs.keys().map(String::as_str).collect();
         assert_eq!(named, built);

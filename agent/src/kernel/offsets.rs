@@ -1,28 +1,34 @@
 //! Where the running kernel keeps the fields that the programs read, from its BTF.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, bail};
 use btf_rs::{Btf, BtfType, Member, Type};
 use redial_common::offsets::{ABSENT, Bit, Offsets};
 
 /// What the BTF tells.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Layout {
     /// Field offsets.
     pub offsets: Offsets,
-    /// How many arguments `inet_csk_accept` has, if BTF knows it.
-    pub accept_args: Option<u32>,
+    /// How many arguments the functions have that were asked for and are known.
+    pub arguments: BTreeMap<&'static str, u32>,
+    /// Whether programs may allocate in any context (`bpf_mem_alloc`, 6.1 and later).
+    pub can_allocate: bool,
 }
 
-/// Reads the layout from a BTF file, as /sys/kernel/btf/vmlinux.
+/// Reads the layout from a BTF file, as /sys/kernel/btf/vmlinux, and how many arguments each of `functions` has.
 ///
 /// # Errors
 /// When the file cannot be read or parsed, or lacks a field without which no connection can be followed.
-pub fn read(path: &Path) -> Result<Layout> {
+pub fn read(path: &Path, functions: impl Iterator<Item = &'static str>) -> Result<Layout> {
     let btf = Btf::from_file(path).with_context(|| format!("cannot read kernel types from {}", path.display()))?;
     let types = Types { btf };
-    Ok(Layout { offsets: types.offsets()?, accept_args: types.argument_count("inet_csk_accept") })
+    Ok(Layout {
+        offsets: types.offsets()?,
+        arguments: functions.filter_map(|name| Some((name, types.argument_count(name)?))).collect(),
+        can_allocate: types.has_function("bpf_mem_alloc_init"),
+    })
 }
 
 struct Types {
@@ -47,6 +53,7 @@ impl Types {
             sock_rcv_saddr: must("sock", "__sk_common.skc_rcv_saddr")?,
             sock_v6_daddr: must("sock", "__sk_common.skc_v6_daddr")?,
             sock_v6_rcv_saddr: must("sock", "__sk_common.skc_v6_rcv_saddr")?,
+            sock_num: must("sock", "__sk_common.skc_num")?,
             sock_dport: must("sock", "__sk_common.skc_dport")?,
             sock_net: must("sock", "__sk_common.skc_net.net")?,
             sock_flags: must("sock", "__sk_common.skc_flags")?,
@@ -58,6 +65,7 @@ impl Types {
             icsk_ulp_ops: must("inet_connection_sock", "icsk_ulp_ops")?,
             tcp_write_seq: must("tcp_sock", "write_seq")?,
             tcp_copied_seq: must("tcp_sock", "copied_seq")?,
+            tcp_rcv_nxt: must("tcp_sock", "rcv_nxt")?,
             tcp_snd_una: must("tcp_sock", "snd_una")?,
             tcp_bytes_acked: must("tcp_sock", "bytes_acked")?,
             tcp_bytes_received: must("tcp_sock", "bytes_received")?,
@@ -82,6 +90,7 @@ impl Types {
             tcp_is_mptcp: self.bit("tcp_sock", "is_mptcp"),
             tcp_syn_fastopen: self.bit("tcp_sock", "syn_fastopen"),
             tcp_syn_data: self.bit("tcp_sock", "syn_data"),
+            tcp_syn_data_acked: self.bit("tcp_sock", "syn_data_acked"),
         })
     }
 
@@ -142,10 +151,14 @@ impl Types {
         })
     }
 
+    fn has_function(&self, name: &str) -> bool {
+        self.btf.resolve_types_by_name(name).is_ok_and(|types| types.iter().any(|found| matches!(found, Type::Func(_))))
+    }
+
     fn argument_count(&self, function: &str) -> Option<u32> {
         let types = self.btf.resolve_types_by_name(function).ok()?;
-        types.iter().find_map(|candidate| {
-            let Type::Func(function) = candidate else { return None };
+        types.iter().find_map(|found| {
+            let Type::Func(function) = found else { return None };
             match self.btf.resolve_chained_type(function as &dyn BtfType).ok()? {
                 Type::FuncProto(proto) => u32::try_from(proto.parameters.len()).ok(),
                 _ => None,

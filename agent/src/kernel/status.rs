@@ -19,6 +19,8 @@ pub enum Status {
 pub struct ProbeStatus {
     /// Name in the catalog.
     pub name: &'static str,
+    /// What it sees.
+    pub sees: &'static str,
     /// How it stands.
     pub status: Status,
     /// The hook in use, as "tp_btf inet_sock_set_state"; `None` when unavailable.

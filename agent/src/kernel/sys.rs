@@ -8,19 +8,6 @@ use std::{
 
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
 
-/// What the kernel knows of a program's runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ProgramRuns {
-    /// Runs skipped because the program was already running on that CPU.
-    pub recursion_misses: u64,
-    /// Time spent, ns; counted only while `kernel.bpf_stats_enabled` is 1.
-    pub run_time_ns: u64,
-    /// Runs, counted likewise.
-    pub run_count: u64,
-    /// Memory that its instructions take.
-    pub jited_bytes: u64,
-}
-
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
     // SAFETY: `attr` is a whole `bpf_attr`, and every pointer in it was taken from a live, large enough buffer by the
     // two callers below.
@@ -33,11 +20,11 @@ fn zeroed_attr() -> bpf_attr {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Asks for a program's run counters.
+/// How many runs of a program the kernel skipped because it was already running on that CPU.
 ///
 /// # Errors
 /// What bpf(2) says of BPF_OBJ_GET_INFO_BY_FD.
-pub fn program_runs(program: BorrowedFd<'_>) -> io::Result<ProgramRuns> {
+pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: a structure of integers, as above.
     let mut info: bpf_prog_info = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut attr = zeroed_attr();
@@ -45,12 +32,7 @@ pub fn program_runs(program: BorrowedFd<'_>) -> io::Result<ProgramRuns> {
     attr.info.info_len = u32::try_from(size_of::<bpf_prog_info>()).unwrap_or(u32::MAX);
     attr.info.info = (&raw mut info).expose_provenance() as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok(ProgramRuns {
-        recursion_misses: info.recursion_misses,
-        run_time_ns: info.run_time_ns,
-        run_count: info.run_cnt,
-        jited_bytes: u64::from(info.jited_prog_len),
-    })
+    Ok(info.recursion_misses)
 }
 
 /// Reads all values of a hash map, `batch` entries a call, and passes each to `sink`.

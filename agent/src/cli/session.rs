@@ -1,0 +1,173 @@
+//! One watch: from a source of records to totals, with each connection shown as it passes.
+
+use std::{io, net::IpAddr};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use redial_common::{loss::Counter, record::conn::Conn};
+use rustix::{
+    system::uname,
+    time::{ClockId, clock_getres},
+};
+
+use super::remote::RemoteFilter;
+use crate::{
+    enrich::{Enricher, Identity, address::address},
+    intake::{Event, RecordSource},
+    kernel::status::ProbeStatus,
+    snapshot::{
+        Snapshot,
+        build::{Frame, build},
+        connection::{Connection, WallClock},
+        losses::{LeftOut, Losses},
+    },
+    state::{MAX_EDGES, State},
+};
+
+/// What is done with each connection as it passes.
+pub type Show<'a> = &'a mut dyn FnMut(&Connection) -> io::Result<()>;
+
+/// A watch over a source of records.
+pub struct Session<S> {
+    source: S,
+    start_ns: u64,
+    folder: Folder,
+}
+
+/// All that is behind the source.
+struct Folder {
+    enricher: Enricher,
+    filter: RemoteFilter,
+    state: State,
+    clock: WallClock,
+    /// Length of the kernel's tick, seconds.
+    tick_s: f64,
+    /// Connections that the filter left out.
+    filtered: u64,
+    /// Connections whose totals do not say whether the filter wants them.
+    untold: u64,
+}
+
+impl<S: RecordSource> Session<S> {
+    /// Begins a watch now.
+    pub fn new(source: S, enricher: Enricher, filter: RemoteFilter) -> Self {
+        let tick = clock_getres(ClockId::MonotonicCoarse);
+        let start_ns = source.now_ns();
+        let clock = WallClock { monotonic_ns: start_ns, wall: Timestamp::now() };
+        Self {
+            source,
+            start_ns,
+            folder: Folder {
+                enricher,
+                filter,
+                state: State::new(MAX_EDGES),
+                clock,
+                tick_s: tick.tv_sec as f64 + tick.tv_nsec as f64 / 1e9,
+                filtered: 0,
+                untold: 0,
+            },
+        }
+    }
+
+    /// Takes in what there is, and returns how many events that was.
+    pub fn drain(&mut self, show: Show<'_>) -> Result<usize> {
+        let Self { source, folder, .. } = self;
+        let now_ns = source.now_ns();
+        let mut result = Ok(());
+        let count = source.drain(&mut |event| {
+            // After a failure to write there is nobody to show more to, but totals go on.
+            if let Err(error) = folder.take(event, now_ns, if result.is_ok() { Some(&mut *show) } else { None }) {
+                result = Err(error);
+            }
+        })?;
+        result.context("cannot write the output")?;
+        Ok(count)
+    }
+
+    /// Ends the watch: takes in all that is left and makes the totals.
+    pub fn finish(mut self, probes: &[ProbeStatus], show: Show<'_>) -> Result<End> {
+        let Self { source, folder, start_ns } = &mut self;
+        let now_ns = source.now_ns();
+        let mut result = Ok(());
+        source.finish(&mut |event| {
+            if let Err(error) = folder.take(event, now_ns, if result.is_ok() { Some(&mut *show) } else { None }) {
+                result = Err(error);
+            }
+        })?;
+        result.context("cannot write the output")?;
+        // Nothing changes any more, so a connection is either in a record or alive.
+        let mut live = State::new(MAX_EDGES);
+        source.live(&mut |conn| folder.take_live(conn, now_ns, &mut live))?;
+        let counters = source.counters()?;
+        let mut losses = Losses::of(&counters);
+        losses.folded_other += folder.untold;
+        let frame = Frame {
+            window_ns: now_ns.saturating_sub(*start_ns),
+            host: uname().nodename().to_str().ok().map(str::to_owned),
+            probes,
+            losses,
+            left_out: LeftOut {
+                own: counters.get(Counter::Own),
+                filtered: counters.get(Counter::Filtered) + folder.filtered,
+            },
+        };
+        let name_of = |address: IpAddr| folder.enricher.name_of(address);
+        let snapshot = build(frame, &folder.state, &live, &name_of);
+        Ok(End { snapshot, records: folder.state.records, folded: folder.state.folded })
+    }
+}
+
+/// The result of a watch.
+pub struct End {
+    /// Everything at the end.
+    pub snapshot: Snapshot,
+    /// Connections that ended with a record of their own.
+    pub records: u64,
+    /// Connections that ended and are in totals only.
+    pub folded: u64,
+}
+
+impl Folder {
+    fn take(&mut self, event: &Event, now_ns: u64, show: Option<Show<'_>>) -> io::Result<()> {
+        match event {
+            Event::Process(process) => self.enricher.observe(process),
+            Event::Opened(conn) => {
+                if self.filter.allows_conn(conn) {
+                    let who = self.enricher.identify(conn, now_ns);
+                    return self.show(conn, &who, show);
+                }
+            }
+            Event::Ended(conn) if self.filter.allows_conn(conn) => {
+                let who = self.enricher.identify(conn, now_ns);
+                self.state.ended(conn, &who);
+                return self.show(conn, &who, show);
+            }
+            Event::Ended(_) => self.filtered += 1,
+            Event::Folded(key, totals) => match self.filter.allows_fold(key) {
+                Some(true) => {
+                    let who = self.enricher.identify_fold(key, totals, now_ns);
+                    self.state.folded(key, totals, &who, now_ns);
+                }
+                Some(false) => self.filtered += totals.records,
+                None => self.untold += totals.records,
+            },
+        }
+        Ok(())
+    }
+
+    fn take_live(&mut self, conn: &Conn, now_ns: u64, live: &mut State) {
+        if self.filter.allows_conn(conn) {
+            let who = self.enricher.identify(conn, now_ns);
+            live.live(conn, &who);
+        }
+    }
+
+    fn show(&self, conn: &Conn, who: &Identity, show: Option<Show<'_>>) -> io::Result<()> {
+        let Some(show) = show else { return Ok(()) };
+        let name = self.enricher.name_of(address(conn.family, &conn.remote));
+        show(&Connection::of(conn, who, name, &self.clock, self.tick_s))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Tests of a whole watch over a source that is only a list of events.
+
+use std::path::Path;
+
+use redial_common::{
+    edge::{FoldKey, FoldTotals},
+    record::conn::flag,
+    tcp::{closed_by, family, role, state},
+};
+
+use super::*;
+use crate::{
+    enrich::{hosts::Hosts, process::Processes, procfs::Procfs},
+    intake::Counters,
+};
+
+/// A source that tells `first` when drained, `last` at the end, and has `alive` then.
+#[derive(Default)]
+struct List {
+    first: Vec<Event>,
+    last: Vec<Event>,
+    alive: Vec<Conn>,
+    counters: Counters,
+}
+
+impl RecordSource for List {
+    fn drain(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<usize> {
+        let events = std::mem::take(&mut self.first);
+        events.iter().for_each(sink);
+        Ok(events.len())
+    }
+
+    fn finish(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+        std::mem::take(&mut self.last).iter().for_each(sink);
+        Ok(())
+    }
+
+    fn live(&mut self, sink: &mut dyn FnMut(&Conn)) -> Result<()> {
+        self.alive.iter().for_each(sink);
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters> {
+        Ok(self.counters.clone())
+    }
+
+    fn now_ns(&self) -> u64 {
+        10_000_000_000
+    }
+}
+
+fn conn(last_octet: u8, end_ns: u64) -> Conn {
+    Conn {
+        flags: flag::TURNS_WATCHED | flag::FINAL_READ,
+        start_ns: 1_000,
+        established_ns: 2_000,
+        end_ns,
+        exchanges: 1,
+        remote: [10, 0, 0, last_octet, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        remote_port: 80,
+        family: family::INET,
+        role: role::CLIENT,
+        state: state::ESTABLISHED,
+        closed_by: if end_ns == 0 { closed_by::NONE } else { closed_by::LOCAL },
+        ..Conn::ZERO
+    }
+}
+
+fn fold(role: u8, records: u64) -> Event {
+    let key = FoldKey {
+        remote: conn(1, 0).remote,
+        netns: 0,
+        tgid: 0,
+        port: 80,
+        family: family::INET,
+        role,
+        cpu: 0,
+        generation: 0,
+    };
+    // SAFETY: a structure of integers: all zero is a value.
+    let zero: FoldTotals = unsafe { std::mem::zeroed() };
+    let mut totals = FoldTotals { records, opened: records, ..zero };
+    totals.closed_by[usize::from(closed_by::REMOTE)] = records;
+    Event::Folded(key, totals)
+}
+
+fn session(list: List, remotes: &[&str]) -> Session<List> {
+    let enricher =
+        Enricher::new(Processes::new(Procfs::new(Path::new("/nonexistent")), 10), Hosts::parse("10.0.0.1 web"));
+    let remotes: Vec<_> = remotes.iter().map(|remote| remote.parse().unwrap()).collect();
+    Session::new(list, enricher, RemoteFilter::resolve(&remotes).unwrap())
+}
+
+#[test]
+fn every_connection_is_counted_once_and_shown_once() {
+    let list = List {
+        first: vec![Event::Ended(conn(1, 5_000)), Event::Opened(conn(1, 0))],
+        last: vec![Event::Ended(conn(2, 6_000)), fold(role::CLIENT, 3)],
+        alive: vec![conn(1, 0), conn(2, 6_000)],
+        ..List::default()
+    };
+    let mut shown = Vec::new();
+    let mut session = session(list, &[]);
+    let mut show = |connection: &Connection| {
+        shown.push((connection.event, connection.remote.name.clone()));
+        Ok(())
+    };
+    assert_eq!(session.drain(&mut show).unwrap(), 2);
+    let end = session.finish(&[], &mut show).unwrap();
+    use crate::snapshot::connection::What::{Closed, Opened};
+    assert_eq!(shown, [(Closed, Some("web".into())), (Opened, Some("web".into())), (Closed, None)]);
+    let totals = end.snapshot.totals;
+    assert_eq!((end.records, end.folded, totals.opened, totals.closed, totals.open), (2, 3, 6, 5, 1));
+}
+
+#[test]
+fn the_filter_by_remote_counts_what_it_leaves_out() {
+    let list = List {
+        first: vec![Event::Ended(conn(1, 5_000)), Event::Ended(conn(2, 5_000)), Event::Opened(conn(2, 0))],
+        last: vec![fold(role::CLIENT, 3), fold(role::SERVER, 4)],
+        alive: vec![conn(2, 0)],
+        ..List::default()
+    };
+    let mut session = session(list, &["10.0.0.1"]);
+    let mut lines = 0;
+    session
+        .drain(&mut |_| {
+            lines += 1;
+            Ok(())
+        })
+        .unwrap();
+    let end = session.finish(&[], &mut |_| Ok(())).unwrap();
+    assert_eq!((lines, end.records, end.folded, end.snapshot.totals.opened), (1, 1, 3, 4));
+    assert_eq!(end.snapshot.left_out.filtered, 1);
+    assert_eq!(end.snapshot.losses.folded_other, 4, "totals of a server do not tell the remote");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_told_apart() {
+    let list = List { first: vec![Event::Ended(conn(1, 5_000)); 3], ..List::default() };
+    let mut calls = 0;
+    let result = session(list, &[]).drain(&mut |_| {
+        calls += 1;
+        Err(io::ErrorKind::BrokenPipe.into())
+    });
+    assert_eq!(calls, 1);
+    assert!(crate::cli::failure::Failure::Other(result.unwrap_err()).is_broken_pipe());
+}

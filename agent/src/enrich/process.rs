@@ -1,0 +1,328 @@
+//! Who a process is: a table by pid, fed by the kernel's process events and by /proc, that outlives the process.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use redial_common::record::process::{Process, event};
+
+use super::{
+    executable::Executables,
+    procfs::{ProcInfo, Procfs},
+};
+
+/// How many processes are remembered, the dead included; about 100 bytes each.
+pub const MAX_PROCESSES: usize = 32_768;
+
+/// How many distinct strings are shared before the unused ones are let go.
+const MAX_STRINGS: usize = 8_192;
+
+/// How long an entry is believed before /proc is asked again, ns. It bounds the error when process events are missing.
+const BELIEVED_NS: u64 = 1_000_000_000;
+
+/// Two start times of one pid that are closer than this are those of one process: /proc tells it to 10 ms, and a pid is
+/// not used again so soon.
+const SAME_START_NS: u64 = 50_000_000;
+
+/// How many ancestors are asked for the program of a process that never called exec.
+const MAX_ANCESTORS: u8 = 4;
+
+/// What is known of one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// Its executable.
+    pub exe: Option<Arc<str>>,
+    /// Its name.
+    pub comm: Option<Arc<str>>,
+    /// Its cgroup v2 path.
+    pub cgroup: Option<Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    program: Program,
+    /// The path of its last exec, when an event told.
+    called: Option<Arc<str>>,
+    /// ns of CLOCK_MONOTONIC; 0 when not known.
+    start_ns: u64,
+    /// When it ended, 0 while it lives.
+    died_ns: u64,
+    /// When /proc was last asked, 0 for never.
+    asked_ns: u64,
+    /// Whether /proc no longer had it then: it ended, though no event told when.
+    gone: bool,
+    /// The process it was forked from, 0 when not known.
+    parent: u32,
+}
+
+impl Entry {
+    fn is_alive(&self) -> bool {
+        self.died_ns == 0 && !self.gone
+    }
+}
+
+/// The table of processes.
+#[derive(Debug)]
+pub struct Processes {
+    entries: HashMap<u32, Entry>,
+    strings: HashSet<Arc<str>>,
+    executables: Executables,
+    procfs: Procfs,
+    limit: usize,
+}
+
+impl Processes {
+    /// An empty table over `procfs` that remembers at most `limit` processes.
+    pub fn new(procfs: Procfs, limit: usize) -> Self {
+        Self { entries: HashMap::new(), strings: HashSet::new(), executables: Executables::default(), procfs, limit }
+    }
+
+    /// Reads every process that runs at `now_ns`, so that those which end soon are known.
+    pub fn scan(&mut self, now_ns: u64) -> std::io::Result<()> {
+        for pid in self.procfs.pids()? {
+            if let Some(info) = self.procfs.read(pid) {
+                self.store(pid, info, now_ns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in one event of a process's life.
+    pub fn observe(&mut self, seen: &Process) {
+        let comm = self.share_bytes(&seen.comm);
+        match seen.event {
+            event::FORK => {
+                let inherited = self.entries.get(&seen.parent).filter(|parent| parent.died_ns == 0);
+                let (exe, cgroup) = inherited
+                    .map(|parent| (parent.program.exe.clone(), parent.program.cgroup.clone()))
+                    .unwrap_or_default();
+                let entry = Entry {
+                    program: Program { exe, comm, cgroup },
+                    start_ns: seen.at_ns,
+                    parent: seen.parent,
+                    ..Entry::default()
+                };
+                self.insert(seen.tgid, entry);
+            }
+            event::EXEC => {
+                let called = self.share_bytes(&seen.path);
+                if !self.entries.contains_key(&seen.tgid) {
+                    self.insert(seen.tgid, Entry::default());
+                }
+                if let Some(entry) = self.entries.get_mut(&seen.tgid) {
+                    entry.called = called;
+                    entry.program.exe = None;
+                    entry.program.comm = comm;
+                    entry.asked_ns = 0;
+                    entry.gone = false;
+                    entry.died_ns = 0;
+                }
+            }
+            event::EXIT => {
+                if let Some(entry) = self.entries.get_mut(&seen.tgid) {
+                    entry.died_ns = seen.at_ns.max(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The process `pid` as it was between `from_ns` and `at_ns`.
+    pub fn look_up(&mut self, pid: u32, from_ns: u64, at_ns: u64) -> Program {
+        self.look_up_at_depth(pid, from_ns, at_ns, 0)
+    }
+
+    fn look_up_at_depth(&mut self, pid: u32, from_ns: u64, at_ns: u64, depth: u8) -> Program {
+        let (recycled, stale) = self.entries.get(&pid).map_or((false, true), |entry| {
+            let dead = entry.died_ns != 0;
+            let old = entry.asked_ns == 0 || at_ns.saturating_sub(entry.asked_ns) >= BELIEVED_NS;
+            (dead && from_ns > entry.died_ns, !dead && old)
+        });
+        if recycled || stale {
+            match self.procfs.read(pid) {
+                // One that started after the fact is another process with the same number.
+                Some(info) if info.start_ns <= at_ns => self.store(pid, info, at_ns),
+                _ if recycled => return Program::default(),
+                _ => {
+                    if let Some(entry) = self.entries.get_mut(&pid) {
+                        entry.gone = true;
+                        entry.asked_ns = at_ns.max(1);
+                    }
+                }
+            }
+        }
+        let Some(entry) = self.entries.get(&pid) else { return Program::default() };
+        if entry.program.exe.is_some() {
+            return entry.program.clone();
+        }
+        // Gone before /proc could be asked, or a zombie: the path it was called by, else the program it was forked from.
+        let exe = match &entry.called {
+            Some(called) => self.executables.resolve(called),
+            None if entry.parent != 0 && depth < MAX_ANCESTORS => {
+                let (parent, start_ns) = (entry.parent, entry.start_ns);
+                self.look_up_at_depth(parent, start_ns, start_ns, depth + 1).exe
+            }
+            None => None,
+        };
+        let Some(entry) = self.entries.get_mut(&pid) else { return Program::default() };
+        entry.program.exe = exe;
+        entry.program.clone()
+    }
+
+    /// How many processes are remembered.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no process is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn store(&mut self, pid: u32, info: ProcInfo, now_ns: u64) {
+        let program = Program {
+            exe: info.exe.map(|exe| self.share(&exe)),
+            comm: Some(self.share(&info.comm)),
+            cgroup: info.cgroup.map(|cgroup| self.share(&cgroup)),
+        };
+        if let Some(entry) = self.entries.get_mut(&pid)
+            && entry.died_ns == 0
+            && (entry.start_ns == 0 || entry.start_ns.abs_diff(info.start_ns) < SAME_START_NS)
+        {
+            if let (Some(called), Some(exe)) = (&entry.called, &program.exe) {
+                self.executables.learn(called, exe);
+            }
+            // A zombie has no executable any more, but had one.
+            let exe = program.exe.or_else(|| entry.program.exe.take());
+            entry.program = Program { exe, ..program };
+            entry.start_ns = info.start_ns;
+            entry.asked_ns = now_ns.max(1);
+            entry.gone = false;
+        } else {
+            let entry = Entry { program, start_ns: info.start_ns, asked_ns: now_ns.max(1), ..Entry::default() };
+            self.insert(pid, entry);
+        }
+    }
+
+    fn insert(&mut self, pid: u32, entry: Entry) {
+        if self.entries.len() >= self.limit && !self.entries.contains_key(&pid) {
+            self.make_room();
+        }
+        self.entries.insert(pid, entry);
+    }
+
+    /// Forgets a quarter of the table at once, so that the cost is spread: the longest dead first, then those that
+    /// were not asked about for longest, which /proc can tell again.
+    fn make_room(&mut self) {
+        let mut order: Vec<(bool, u64, u32)> = self
+            .entries
+            .iter()
+            .map(|(&pid, entry)| {
+                let alive = entry.is_alive();
+                (alive, entry.asked_ns.max(entry.died_ns), pid)
+            })
+            .collect();
+        let leave = (self.limit / 4).max(1).min(order.len());
+        order.select_nth_unstable(leave - 1);
+        for (_, _, pid) in &order[..leave] {
+            self.entries.remove(pid);
+        }
+    }
+
+    /// The text before the first zero in `bytes`, shared; `None` when there is none.
+    pub fn share_bytes(&mut self, bytes: &[u8]) -> Option<Arc<str>> {
+        let text = bytes.split(|&byte| byte == 0).next().filter(|text| !text.is_empty())?;
+        Some(self.share(&String::from_utf8_lossy(text)))
+    }
+
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.strings.get(text) {
+            return Arc::clone(known);
+        }
+        if self.strings.len() >= MAX_STRINGS {
+            self.strings.retain(|shared| Arc::strong_count(shared) > 1);
+        }
+        let shared: Arc<str> = text.into();
+        // When all of them are in use the new one is not shared: the table of processes bounds how many there are.
+        if self.strings.len() < MAX_STRINGS {
+            self.strings.insert(Arc::clone(&shared));
+        }
+        shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A table that knows no process but from events: its /proc is an empty place.
+    fn without_proc(limit: usize) -> Processes {
+        Processes::new(Procfs::new(Path::new("/nonexistent")), limit)
+    }
+
+    fn step(event: u32, tgid: u32, parent: u32, at_ns: u64, path: &str) -> Process {
+        let mut process = Process { kind: 2, event, at_ns, tgid, parent, comm: [0; 16], path: [0; 128] };
+        process.comm[..4].copy_from_slice(b"name");
+        process.path[..path.len()].copy_from_slice(path.as_bytes());
+        process
+    }
+
+    #[test]
+    fn a_process_that_lived_a_millisecond_has_its_executable() {
+        let mut table = without_proc(100);
+        table.observe(&step(event::FORK, 50, 1, 1_000, ""));
+        table.observe(&step(event::EXEC, 50, 0, 2_000, "/no/such/curl"));
+        table.observe(&step(event::EXIT, 50, 0, 1_000_000, ""));
+        let program = table.look_up(50, 3_000, 900_000);
+        assert_eq!(program.exe.as_deref(), Some("/no/such/curl"));
+        assert_eq!(program.comm.as_deref(), Some("name"));
+    }
+
+    #[test]
+    fn a_recycled_pid_is_another_process() {
+        let mut table = without_proc(100);
+        table.observe(&step(event::EXEC, 50, 0, 2_000, "/no/such/old"));
+        table.observe(&step(event::EXIT, 50, 0, 5_000, ""));
+        assert_eq!(table.look_up(50, 3_000, 4_000).exe.as_deref(), Some("/no/such/old"));
+        assert_eq!(table.look_up(50, 6_000, 7_000), Program::default());
+        table.observe(&step(event::FORK, 50, 1, 6_000, ""));
+        table.observe(&step(event::EXEC, 50, 0, 6_500, "/no/such/new"));
+        assert_eq!(table.look_up(50, 6_600, 7_000).exe.as_deref(), Some("/no/such/new"));
+    }
+
+    #[test]
+    fn a_fork_without_exec_is_its_parents_program() {
+        let mut table = without_proc(100);
+        table.observe(&step(event::EXEC, 10, 0, 1_000, "/no/such/postgres"));
+        table.observe(&step(event::FORK, 50, 10, 2_000, ""));
+        table.observe(&step(event::EXIT, 50, 0, 4_000, ""));
+        assert_eq!(table.look_up(50, 2_500, 3_000).exe.as_deref(), Some("/no/such/postgres"));
+    }
+
+    #[test]
+    fn a_living_process_comes_from_proc() {
+        let mut table = Processes::new(Procfs::new(Path::new("/proc")), 100);
+        let own = table.look_up(std::process::id(), 0, u64::MAX);
+        assert_eq!(own.exe.as_deref(), std::env::current_exe().unwrap().to_str());
+        table.observe(&step(event::EXIT, std::process::id(), 0, 1, ""));
+        assert!(table.look_up(std::process::id(), 0, 1).exe.is_some(), "kept after the end");
+    }
+
+    #[test]
+    fn the_dead_leave_first() {
+        let mut table = without_proc(100);
+        for pid in 1..=50 {
+            table.observe(&step(event::FORK, pid, 0, u64::from(pid), ""));
+        }
+        for pid in 51..=2_000 {
+            table.observe(&step(event::EXEC, pid, 0, u64::from(pid), "/no/such/x"));
+            table.observe(&step(event::EXIT, pid, 0, u64::from(pid), ""));
+            assert!(table.len() <= 100);
+        }
+        assert!((1..=50).all(|pid| table.entries.contains_key(&pid)));
+        assert!(table.entries.contains_key(&2_000) && !table.entries.contains_key(&51));
+    }
+}

@@ -1,0 +1,52 @@
+//! An immutable view of everything at one moment: the one object that rules, metrics and outputs see.
+
+pub mod build;
+pub mod connection;
+pub mod distribution;
+pub mod edge;
+pub mod losses;
+pub mod summary;
+
+use serde::Serialize;
+
+use crate::kernel::status::ProbeStatus;
+use edge::{Counts, Edge};
+use losses::{LeftOut, Losses};
+
+/// The version of the JSON format.
+pub const SCHEMA: u32 = 1;
+
+/// Totals of all connections that ended and of those that live, each counted once.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// How long was observed, seconds.
+    pub window_s: f64,
+    /// This host's name.
+    pub host: Option<String>,
+    /// How the probes stand.
+    pub probes: Vec<ProbeStatus>,
+    /// What is missing.
+    pub losses: Losses,
+    /// What was left out.
+    pub left_out: LeftOut,
+    /// Edges that found no room of their own and went into `~other`.
+    pub edges_folded: u64,
+    /// All edges together.
+    pub totals: Counts,
+    /// The edges, most opened first.
+    pub edges: Vec<Edge>,
+    /// Servers that are clients too; not told by this version.
+    pub chains: Vec<Chain>,
+    /// What is wrong; not judged by this version.
+    pub findings: Vec<Finding>,
+}
+
+/// A server's edge and the client edges behind it. This version makes none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Chain {}
+
+/// Something that costs and can be mended. This version makes none.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Finding {}

@@ -1,0 +1,114 @@
+//! Overload: nothing is lost but single lines, and what is lost is counted by cause.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Result, ensure};
+use redial_tests::{
+    agent::Agent,
+    check,
+    gate::live,
+    netns::Netns,
+    peer::{Peer, churn},
+    record::Trace,
+    traffic::{
+        churn::{Churn, Churned, Close},
+        spec::{Client, Script, Server, Step},
+    },
+};
+
+fn churned(arguments: &[&str], spec: &Churn) -> Result<(Churned, Trace)> {
+    let netns = Netns::new()?;
+    let agent = Agent::in_netns_with(&netns, arguments)?;
+    let done = churn(Some(&netns), spec)?;
+    let trace = agent.stop()?;
+    println!(
+        "{done:?}\nlines {}, folded {}, losses {:?}",
+        trace.records.len(),
+        trace.summary.folded,
+        trace.summary.losses
+    );
+    ensure!(done.failed == 0 && done.served == done.connections, "the generator itself failed: {done:?}");
+    Ok((done, trace))
+}
+
+/// Every total equals what the generator did, however few lines there are.
+fn exact(done: &Churned, trace: &Trace, spec: &Churn) -> Result<()> {
+    let about = || format!("\ndone: {done:?}\nsummary: {:?}", trace.summary);
+    let (summary, totals) = (&trace.summary, &trace.summary.totals);
+    let n = done.connections;
+    ensure!(summary.records == trace.records.len() as u64, "records is not the number of lines{}", about());
+    ensure!(summary.untracked() == 0, "no connection may be missed here{}", about());
+    ensure!(summary.records + summary.folded == 2 * n, "{} ends{}", 2 * n, about());
+    ensure!((totals.opened, totals.closed, totals.failed, totals.open) == (2 * n, 2 * n, 0, 0), "{}", about());
+    ensure!(totals.exchanges == Some(done.exchanges + done.answered), "exchanges{}", about());
+    let received = done.exchanges * spec.answer as u64 + done.answered * spec.request as u64;
+    ensure!(totals.bytes_received == Some(received), "bytes_received is {received}{}", about());
+    let (first, second) = match spec.close {
+        Close::Rst => ("reset_local", "reset_remote"),
+        Close::Fin => ("local", "remote"),
+    };
+    ensure!(totals.closed_by(first) == n && totals.closed_by(second) == n, "closed_by{}", about());
+    ensure!(totals.unused == Some(0), "none was unused{}", about());
+    check::balance(trace)
+}
+
+#[test]
+fn small_ring_resets() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let spec = Churn { clients: 8, seconds: 3.0, ..Churn::default() };
+    let (done, trace) = churned(&["--ring-bytes", "65536"], &spec)?;
+    ensure!(trace.summary.folded > 0, "the ring of 64 KiB never filled: {:?}", trace.summary);
+    exact(&done, &trace, &spec)
+}
+
+#[test]
+fn small_ring_fins() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let spec = Churn { clients: 8, seconds: 2.0, close: Close::Fin, exchanges: 3, ..Churn::default() };
+    let (done, trace) = churned(&["--ring-bytes", "65536"], &spec)?;
+    ensure!(trace.summary.folded > 0, "the ring of 64 KiB never filled: {:?}", trace.summary);
+    exact(&done, &trace, &spec)
+}
+
+/// The ring as it is by default, whether it fills or not.
+#[test]
+fn default_ring() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let spec = Churn { clients: 4, seconds: 2.0, ..Churn::default() };
+    let (done, trace) = churned(&[], &spec)?;
+    exact(&done, &trace, &spec)
+}
+
+#[test]
+fn more_connections_than_places() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let netns = Netns::new()?;
+    let agent = Agent::in_netns_with(&netns, &["--max-connections", "64"])?;
+    let mut server = Peer::server(Some(&netns), &Server::new(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], Script::answers()))?;
+    let held = Client::new(server.listening(), 150, Script::asks(1).tail(&[Step::Hold])).threads(150);
+    let mut client = Peer::client(Some(&netns), &held)?;
+    client.go()?;
+    client.wait_held(150)?;
+    client.release()?;
+    client.finish()?;
+    server.wait_truth(150)?;
+    // Room again: connections that come later are seen.
+    let later = Peer::client(Some(&netns), &Client::new(server.listening(), 10, Script::asks(1)))?.run()?;
+    server.wait_truth(160)?;
+    let trace = agent.stop()?;
+    let summary = &trace.summary;
+    ensure!(summary.losses.get("map_full").is_some_and(|&n| n > 0), "the overflow is not counted: {summary:?}");
+    let seen = summary.records + summary.folded + summary.untracked();
+    ensure!(seen == 320, "320 ends, {seen} accounted for: {summary:?}");
+    let found = later.iter().filter(|c| trace.records.iter().any(|r| c.local == r.local.into())).count();
+    ensure!(found == later.len(), "{found} of 10 later ones are recorded");
+    check::balance(&trace)
+}

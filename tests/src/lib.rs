@@ -1,0 +1,23 @@
+//! Live tests of redial: what the tests share.
+//!
+//! A test makes network namespaces ([`netns`]), starts the agent ([`agent`]) and helper processes that make traffic
+//! ([`peer`], [`traffic`]), and compares the agent's records ([`record`]) with what the helpers say they did
+//! ([`traffic::truth`]), joined by role and addresses ([`join`]). [`relay`] stands between two namespaces and delays,
+//! drops or forges packets.
+//!
+//! Everything that is started ends with the guard that started it, also when a test panics. Every wait has a limit.
+
+pub mod agent;
+pub mod check;
+pub mod clock;
+pub mod destroy;
+pub mod gate;
+pub mod iface;
+pub mod join;
+pub mod lines;
+pub mod netns;
+pub mod peer;
+pub mod record;
+pub mod relay;
+pub mod stats;
+pub mod traffic;

@@ -1,0 +1,150 @@
+//! One run of a guest: started, listened to, ended.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::initramfs::RESULT;
+
+/// How long a guest may take, boot and tests together.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// A guest to be run.
+pub struct Guest<'a> {
+    /// What boots.
+    pub kernel: &'a Path,
+    /// Its first file system.
+    pub initramfs: &'a Path,
+    /// Whether the processor runs it.
+    pub kvm: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every test program succeeded; how many tests passed.
+    Passed(usize),
+    /// A test failed.
+    Failed,
+    /// It crashed, hung or never booted.
+    Silent(String),
+}
+
+/// Ends the guest when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Guest<'_> {
+    /// Boots the guest, shows what it writes, and waits for its result.
+    pub fn run(&self) -> Result<Outcome> {
+        let mut child = Running(self.command().spawn().context("cannot start qemu-system-x86_64")?);
+        let console = child.0.stdout.take().context("the guest has no console")?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || read_lines(console, |line| sender.send(line).is_ok()));
+        let until = Instant::now() + LIMIT;
+        let mut listener = Listener::default();
+        loop {
+            match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    println!("{line}");
+                    if let Some(outcome) = listener.hear(&line) {
+                        return Ok(outcome);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    return Ok(Outcome::Silent(format!("not done after {} s", LIMIT.as_secs())));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = child.0.wait().context("cannot wait for the guest")?;
+                    return Ok(Outcome::Silent(format!("it ended early, {status}")));
+                }
+            }
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("qemu-system-x86_64");
+        command
+            .args(["-accel", if self.kvm { "kvm" } else { "tcg" }])
+            .args(["-cpu", "max", "-smp", "2", "-m", "1024"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            // Only a panic may break into the lines of the tests.
+            .args(["-append", "console=ttyS0 loglevel=1 panic=-1 random.trust_cpu=on"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
+    }
+}
+
+/// Hands the console's lines on, as long as they are wanted.
+fn read_lines(console: impl Read, mut hand_on: impl FnMut(String) -> bool) {
+    let mut console = BufReader::new(console);
+    let mut line = Vec::new();
+    while console.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if !hand_on(text) {
+            return;
+        }
+        line.clear();
+    }
+}
+
+/// Understands what the guest writes.
+#[derive(Default)]
+struct Listener {
+    passed: usize,
+}
+
+impl Listener {
+    /// Takes a line; the one with the result ends the run.
+    fn hear(&mut self, line: &str) -> Option<Outcome> {
+        // "test result: ok. 3 passed; ..."
+        if let Some(counts) = line.strip_prefix("test result: ok. ") {
+            self.passed += counts.split(' ').next().and_then(|count| count.parse::<usize>().ok()).unwrap_or_default();
+        }
+        let failed = line.strip_prefix(RESULT)?.trim();
+        Some(if failed == "0" { Outcome::Passed(self.passed) } else { Outcome::Failed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(lines: &str) -> Option<Outcome> {
+        let mut listener = Listener::default();
+        let mut outcome = None;
+        read_lines(lines.as_bytes(), |line| {
+            outcome = listener.hear(&line);
+            outcome.is_none()
+        });
+        outcome
+    }
+
+    #[test]
+    fn tests_are_counted_until_the_result() {
+        let text = "boot\r\ntest result: ok. 3 passed; 0 failed\r\ntest result: ok. 4 passed; 0 failed\r\n";
+        assert_eq!(heard(text), None);
+        assert_eq!(heard(&format!("{text}{RESULT} 0\r\n")), Some(Outcome::Passed(7)));
+        assert_eq!(heard(&format!("{text}{RESULT} 2\r\n")), Some(Outcome::Failed));
+        assert_eq!(heard(&format!("{text}{RESULT}\r\n")), Some(Outcome::Failed));
+    }
+}

@@ -3,10 +3,13 @@
 /// How many buckets a [`Dist`] has.
 pub const BUCKETS: usize = 28;
 
-/// Durations in nanoseconds, with log2 buckets of microseconds.
+/// A bucket's unit is 2 to this power, ns.
+pub const UNIT_SHIFT: u32 = 10;
+
+/// Durations in nanoseconds, with log2 buckets in units of 1,024 ns (a shift is cheaper than a division).
 ///
-/// Bucket 0 holds what is below 2 µs, bucket `i` holds [2^i, 2^(i+1)) µs, and the last one also all that is longer
-/// (134 s and up). Count, sum and maximum are exact; a percentile read from the buckets is off by less than a factor
+/// Bucket 0 holds what is below 2 units, bucket `i` holds [2^i, 2^(i+1)) units, and the last one also all that is longer
+/// (137 s and up). Count, sum and maximum are exact; a percentile read from the buckets is off by less than a factor
 /// of two.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +35,30 @@ impl Dist {
     /// The bucket that a duration of `ns` belongs to, always below [`BUCKETS`].
     #[inline(always)]
     pub const fn bucket_of(ns: u64) -> usize {
-        let us = ns / 1000;
-        let log2 = 63 - (us | 1).leading_zeros() as usize;
-        if log2 < BUCKETS { log2 } else { BUCKETS - 1 }
+        // BPF has no instruction that counts leading zeros; halving the range five times is the cheapest way left.
+        let units = ns >> UNIT_SHIFT;
+        if units >= 1 << (BUCKETS - 1) {
+            return BUCKETS - 1;
+        }
+        let mut rest = units as u32;
+        let mut log2 = 0;
+        if rest >= 1 << 16 {
+            rest >>= 16;
+            log2 += 16;
+        }
+        if rest >= 1 << 8 {
+            rest >>= 8;
+            log2 += 8;
+        }
+        if rest >= 1 << 4 {
+            rest >>= 4;
+            log2 += 4;
+        }
+        if rest >= 1 << 2 {
+            rest >>= 2;
+            log2 += 2;
+        }
+        log2 + (rest >> 1) as usize
     }
 
     /// Adds one duration.
@@ -70,10 +94,11 @@ mod tests {
     #[test]
     fn buckets_follow_their_bounds() {
         assert_eq!(Dist::bucket_of(0), 0);
-        assert_eq!(Dist::bucket_of(1_999), 0);
-        assert_eq!(Dist::bucket_of(2_000), 1);
-        assert_eq!(Dist::bucket_of(1_000_000), 9);
         assert_eq!(Dist::bucket_of(u64::MAX), BUCKETS - 1);
+        for bucket in 1..BUCKETS {
+            let bound = 1 << (bucket + UNIT_SHIFT as usize);
+            assert_eq!((Dist::bucket_of(bound - 1), Dist::bucket_of(bound)), (bucket - 1, bucket));
+        }
     }
 
     #[test]

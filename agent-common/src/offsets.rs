@@ -53,6 +53,9 @@ offsets! {
     sock_socket: sock,
     inet_sport: inet_sock,
     icsk_ulp_ops: inet_connection_sock,
+    icsk_ulp_data: inet_connection_sock,
+    subflow_conn: mptcp_subflow_context,
+    mptcp_first: mptcp_sock,
     tcp_write_seq: tcp_sock,
     tcp_copied_seq: tcp_sock,
     tcp_rcv_nxt: tcp_sock,
@@ -70,6 +73,7 @@ offsets! {
     task_files: task_struct,
     task_tgid: task_struct,
     task_pid: task_struct,
+    task_flags: task_struct,
     files_fdt: files_struct,
     fdt_fd: fdtable,
     fdt_max_fds: fdtable,
@@ -83,4 +87,5 @@ offsets! {
     tcp_syn_fastopen: tcp_sock,
     tcp_syn_data: tcp_sock,
     tcp_syn_data_acked: tcp_sock,
+    tcp_fastopen_connect: tcp_sock,
 }

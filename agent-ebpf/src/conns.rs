@@ -54,11 +54,25 @@ fn connecting<S: Sock>(sock: S) {
     conn.role = role::CLIENT;
     conn.state = state::SYN_SENT;
     conn.start_ns = now();
+    conn.flags |= sock.early_labels();
     if !is_wanted(sock, conn) || !owner::claim(conn) {
         return;
     }
-    conn.flags |= sock.early_labels();
+    if conn.tgid == 0 {
+        inherit(sock, conn);
+    }
     insert(sock.key(), conn);
+}
+
+/// A further subflow of an MPTCP connection is opened by the kernel, for the process that has the connection.
+#[inline(always)]
+fn inherit<S: Sock>(sock: S, conn: &mut Conn) {
+    if let Some(first) = sock.sibling()
+        && first != sock.key()
+        && let Some(first) = get(first)
+    {
+        owner::copy(conn, first);
+    }
 }
 
 #[inline(always)]
@@ -84,6 +98,17 @@ fn become_established<S: Sock>(sock: S, conn: &mut Conn, at: u64) {
     }
 }
 
+/// With TCP Fast Open a server may have answered all, and be closing, before its handshake is over.
+#[inline(always)]
+fn establish_late(conn: &mut Conn) {
+    if conn.established_ns == 0 && conn.role == role::SERVER {
+        conn.established_ns = conn.start_ns;
+        if setting!(opens) != 0 {
+            emit::opened(conn);
+        }
+    }
+}
+
 /// A new connection of a socket that came out of a listener, if the filters want it; not in the map yet.
 #[inline(always)]
 fn from_listener<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
@@ -100,9 +125,10 @@ fn from_listener<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
 
 /// The connection that data pass on, with its owner, unless it is not followed.
 ///
-/// Data on a SYN (TCP Fast Open) come before ESTABLISHED: only then does a connection begin here.
+/// Data on a SYN (TCP Fast Open) come before ESTABLISHED: only then does a connection begin here. `is_in_process`: this
+/// runs in the process that uses the socket, even where data pass through another kernel part.
 #[inline(always)]
-pub fn with_data<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
+pub fn with_data<'a, S: Sock>(sock: S, place: NewConn, is_in_process: bool) -> Option<&'a mut Conn> {
     let key = sock.key();
     let conn = match get(key) {
         Some(conn) => conn,
@@ -113,18 +139,41 @@ pub fn with_data<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
         }
         None => return None,
     };
-    if conn.tgid == 0 && !sock.is_indirect() && !owner::claim(conn) {
-        remove(key);
-        return None;
+    conn.flags |= sock.user_data_label();
+    if conn.tgid == 0 && (is_in_process || !sock.is_indirect()) {
+        if !owner::claim(conn) {
+            remove(key);
+            return None;
+        }
+        if conn.tgid != 0 {
+            // A listener of the kernel's making, as MPTCP has, hands its label down to sockets of processes.
+            conn.flags &= !flag::KERNEL_SOCKET;
+        }
     }
     Some(conn)
+}
+
+/// The current process uses the MPTCP connection that began with the subflow `key`.
+#[inline(always)]
+pub fn claim(key: u64) {
+    if let Some(conn) = get(key)
+        && conn.tgid == 0
+        && !owner::claim(conn)
+    {
+        remove(key);
+    }
 }
 
 /// A socket went to a state between ESTABLISHED and CLOSED.
 #[inline(always)]
 fn closing<S: Sock>(sock: S, old: u8, new: u8) {
     let Some(conn) = get(sock.key()) else { return };
+    establish_late(conn);
     conn.state = new;
+    conn.flags |= sock.user_data_label();
+    if conn.tgid == 0 && conn.has(flag::MPTCP) {
+        inherit(sock, conn);
+    }
     let at = now();
     if conn.closing_ns == 0 {
         conn.closing_ns = at;
@@ -151,7 +200,7 @@ fn closing<S: Sock>(sock: S, old: u8, new: u8) {
         _ => {}
     }
     // Our FIN takes the next sequence number: what was written until now is all there will be.
-    if old == state::ESTABLISHED || old == state::CLOSE_WAIT {
+    if old == state::ESTABLISHED || old == state::CLOSE_WAIT || old == state::SYN_RECV {
         turns::settle(sock, conn);
     }
 }
@@ -161,6 +210,7 @@ fn closing<S: Sock>(sock: S, old: u8, new: u8) {
 fn closed_by_us<S: Sock>(sock: S, conn: &mut Conn) {
     if conn.role == role::SERVER && conn.tgid == 0 && conn.acceptor_tgid == 0 && !sock.is_held() {
         conn.flags |= flag::NEVER_ACCEPTED;
+        owner::clear_kernel_label(conn);
     } else if conn.closer_tgid == 0 {
         conn.closer_tgid = owner::tgid();
     }
@@ -172,6 +222,7 @@ fn closed<S: Sock>(sock: S, old: u8) {
     let Some(conn) = get(key) else { return };
     conn.state = old;
     conn.error = sock.error();
+    establish_late(conn);
     if conn.established_ns == 0 {
         let port = sock.source_port();
         if port != 0 {
@@ -186,6 +237,10 @@ fn closed<S: Sock>(sock: S, old: u8) {
         turns::settle(sock, conn);
     } else if old == state::CLOSE_WAIT {
         conn.close_wait_end_ns = now();
+        // With an error it ended in an interrupt, whose process says nothing.
+        if conn.error == 0 {
+            closed_by_us(sock, conn);
+        }
         turns::settle(sock, conn);
     }
     if conn.error == 0 && (old == state::FIN_WAIT2 || old == state::CLOSING) {
@@ -263,7 +318,7 @@ fn finish<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
 /// Takes SYN and FIN out of the kernel's byte counts (RFC 4898 counts them in, each as one).
 #[inline(always)]
 fn count_payload_only(conn: &mut Conn, last: u8) {
-    let syn_was_acknowledged = conn.role == role::CLIENT && conn.established_ns != 0;
+    let syn_was_acknowledged = conn.role == role::CLIENT && conn.established_ns != 0 && !conn.has(flag::RESTORED);
     let fin_was_acknowledged = last == state::FIN_WAIT2
         || (conn.error == 0 && (last == state::CLOSING || last == state::LAST_ACK) && !conn.has(flag::END_UNSEEN));
     let controls = u64::from(syn_was_acknowledged) + u64::from(fin_was_acknowledged);

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
 };
 use redial_common::{
     loss::Counter,
-    record::conn::{COMM_LEN, Conn},
+    record::conn::{COMM_LEN, Conn, flag},
 };
 
 use crate::{
@@ -33,9 +33,43 @@ fn comm(pid_tgid: u64) -> [u8; COMM_LEN] {
     task.follow(offset!(task_group_leader)).field::<[u8; COMM_LEN]>(offset!(task_comm))
 }
 
+/// Whether a thread of the kernel uses `conn` now: it acts for others and owns nothing. It can only be one of these
+/// sockets.
+#[inline(always)]
+fn is_kernel_thread(conn: &Conn) -> bool {
+    if conn.flags & (flag::KERNEL_SOCKET | flag::MPTCP | flag::USER_DATA) == 0 {
+        return false;
+    }
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    // SAFETY: the helper has no arguments.
+    let task = Bare(unsafe { bpf_get_current_task() });
+    setting!(offsets_known) != 0 && task.field::<u32>(offset!(task_flags)) & PF_KTHREAD != 0
+}
+
+/// Takes the label of a kernel's socket off `conn` when a process uses it: children of a listener inherit it.
+#[inline(always)]
+pub fn clear_kernel_label(conn: &mut Conn) {
+    if conn.has(flag::KERNEL_SOCKET) && !is_kernel_thread(conn) {
+        conn.flags &= !flag::KERNEL_SOCKET;
+    }
+}
+
+/// Makes the owner of `other` the owner of `conn` too.
+#[inline(always)]
+pub fn copy(conn: &mut Conn, other: &Conn) {
+    conn.tgid = other.tgid;
+    conn.tid = other.tid;
+    conn.comm = other.comm;
+    conn.cgroup_id = other.cgroup_id;
+    conn.acceptor_tgid = other.acceptor_tgid;
+}
+
 /// Makes the current process the owner of `conn`, unless it is left out: then says so and counts it.
 #[inline(always)]
 pub fn claim(conn: &mut Conn) -> bool {
+    if is_kernel_thread(conn) {
+        return true;
+    }
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     if is_own(tgid) {
@@ -63,6 +97,7 @@ pub fn accept(conn: &mut Conn) -> bool {
         return false;
     }
     conn.acceptor_tgid = tgid;
+    clear_kernel_label(conn);
     // Until another process serves it, the acceptor is all that is known.
     if conn.tgid == 0 {
         conn.comm = comm(pid_tgid);

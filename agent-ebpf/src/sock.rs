@@ -3,12 +3,13 @@
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock};
 use redial_common::{
     record::conn::{Conn, flag},
-    tcp::family,
+    tcp::{family, role},
 };
 
 use crate::settings::{known, offset};
 
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_MPTCP: u16 = 262;
 /// Bits of `sk_flags` (`enum sock_flags`): no kernel since 2.6 has moved them.
 const SOCK_DONE: u64 = 1 << 1;
 const SOCK_KEEPOPEN: u64 = 1 << 3;
@@ -88,6 +89,10 @@ pub trait Sock: Copy {
     fn key(self) -> u64;
     /// Whether it speaks TCP (an MPTCP socket does not; its subflows do).
     fn is_tcp(self) -> bool;
+    /// The subflow that an MPTCP socket began with; `None` for other sockets.
+    fn first_subflow(self) -> Option<u64>;
+    /// The first subflow of the connection that this further subflow belongs to.
+    fn sibling(self) -> Option<u64>;
     /// The state it is in.
     fn state(self) -> u8;
     /// Inode number of its network namespace, 0 when not known.
@@ -110,6 +115,8 @@ pub trait Sock: Copy {
     fn is_held(self) -> bool;
     /// Whether data pass through another kernel part, so that the current process says nothing about the owner.
     fn is_indirect(self) -> bool;
+    /// The label that another kernel part may put on a socket, and take off again, at any time.
+    fn user_data_label(self) -> u32;
     /// Labels that are known before the connection is established.
     fn early_labels(self) -> u32;
     /// Writes what is known once it is: labels, and the sequence numbers that turns are counted from.
@@ -141,7 +148,8 @@ impl<F: Fields> Known<F> {
         {
             labels |= flag::FAST_OPEN;
         }
-        if self.0.field::<u64>(offset!(icsk_ulp_ops)) != 0 {
+        // MPTCP is itself one of these protocols.
+        if labels & flag::MPTCP == 0 && self.0.field::<u64>(offset!(icsk_ulp_ops)) != 0 {
             labels |= flag::ULP;
         }
         labels
@@ -162,6 +170,24 @@ impl<F: Fields> Sock for Known<F> {
     #[inline(always)]
     fn is_tcp(self) -> bool {
         self.0.field::<u16>(offset!(sock_protocol)) == IPPROTO_TCP
+    }
+
+    #[inline(always)]
+    fn first_subflow(self) -> Option<u64> {
+        (self.0.field::<u16>(offset!(sock_protocol)) == IPPROTO_MPTCP && known(offset!(mptcp_first)))
+            .then(|| Bare(self.0.address()).field(offset!(mptcp_first)))
+    }
+
+    #[inline(always)]
+    fn sibling(self) -> Option<u64> {
+        if !known(offset!(mptcp_first)) || !known(offset!(subflow_conn)) {
+            return None;
+        }
+        let tcp = Bare(self.0.address());
+        if !Known(tcp).bit(offset!(tcp_is_mptcp)) {
+            return None;
+        }
+        Some(tcp.follow(offset!(icsk_ulp_data)).follow(offset!(subflow_conn)).field(offset!(mptcp_first)))
     }
 
     #[inline(always)]
@@ -247,18 +273,22 @@ impl<F: Fields> Sock for Known<F> {
 
     #[inline(always)]
     fn is_indirect(self) -> bool {
-        self.early_labels() & flag::USER_DATA != 0
+        self.user_data_label() != 0
             || self.0.as_tcp().is_some_and(|tcp| Self(tcp).tcp_labels() & flag::ULP != 0)
     }
 
     #[inline(always)]
+    fn user_data_label(self) -> u32 {
+        if self.0.field::<u64>(offset!(sock_user_data)) != 0 { flag::USER_DATA } else { 0 }
+    }
+
+    #[inline(always)]
     fn early_labels(self) -> u32 {
-        let mut labels = 0;
+        let mut labels = self.user_data_label();
         if self.bit(offset!(sock_kern_sock)) {
-            labels |= flag::KERNEL_SOCKET;
-        }
-        if self.0.field::<u64>(offset!(sock_user_data)) != 0 {
-            labels |= flag::USER_DATA;
+            // The kernel makes the subflows of every process's MPTCP socket itself.
+            let is_subflow = self.0.as_tcp().is_some_and(|tcp| Self(tcp).bit(offset!(tcp_is_mptcp)));
+            labels |= if is_subflow { flag::MPTCP } else { flag::KERNEL_SOCKET };
         }
         labels
     }
@@ -271,6 +301,17 @@ impl<F: Fields> Sock for Known<F> {
         // Data on the SYN were written before: they ask, so the sequence must look moved.
         conn.seq_at_recv = written.wrapping_sub(u32::from(Self(tcp).bit(offset!(tcp_syn_data))));
         conn.copied_seq = tcp.field(offset!(tcp_copied_seq));
+        if conn.role == role::CLIENT {
+            // The peer's answer to our SYN acknowledged it; who restores a connection sends none.
+            if tcp.field::<u64>(offset!(tcp_bytes_acked)) == 0 {
+                conn.flags |= flag::RESTORED;
+            }
+            // `connect` only looked up a cookie, and the SYN went with the first data: it was a round trip ago.
+            if Self(tcp).bit(offset!(tcp_fastopen_connect)) && Self(tcp).bit(offset!(tcp_syn_data)) {
+                let round_trip_ns = u64::from(tcp.field::<u32>(offset!(tcp_srtt_us)) >> 3) * 1000;
+                conn.start_ns = conn.established_ns.saturating_sub(round_trip_ns);
+            }
+        }
     }
 
     #[inline(always)]

@@ -108,9 +108,8 @@ impl Table {
         let lifetime = closed - client.established_ns.with_context(about)?;
         self.lifetime.add(record.lifetime_s.with_context(about)?, seconds(lifetime));
         let last = conn.calls.last().with_context(about)?;
-        // Idle until the peer's FIN where that came first, else until CLOSED.
-        let peer_first = other.close_begin_ns < conn.close_begin_ns;
-        let idle_until = if peer_first { other.close_begin_ns } else { closed };
+        // Idle until the first FIN, whoever sent it.
+        let idle_until = other.close_begin_ns.min(conn.close_begin_ns);
         self.idle_at_close.add(record.idle_at_close_s.with_context(about)?, seconds(idle_until - last.end_ns));
         let start = if conn.role == Role::Client { Some(conn.begin_ns) } else { client.established_ns };
         let start = start.with_context(about)?;

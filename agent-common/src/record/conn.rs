@@ -45,6 +45,8 @@ pub mod flag {
     pub const FINAL_READ: u32 = 1 << 17;
     /// A listener closed before the connection was accepted.
     pub const NEVER_ACCEPTED: u32 = 1 << 18;
+    /// Put together from a checkpoint (TCP_REPAIR): there was no handshake.
+    pub const RESTORED: u32 = 1 << 19;
 }
 
 /// Where a connection is within a turn.

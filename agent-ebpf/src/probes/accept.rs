@@ -16,7 +16,7 @@ use super::{DONE, DONE_U32};
 use crate::{
     conns, owner,
     settings::offset,
-    sock::{Bare, Fields, Typed},
+    sock::{Bare, Fields, Known, Sock as _, Typed},
 };
 
 /// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`: since 6.10. The result stands behind
@@ -58,7 +58,7 @@ fn returned(ctx: &TracePointContext) {
     // SAFETY: the kernel checks the read.
     let Ok(fd) = (unsafe { ctx.read_at::<i64>(16) }) else { return };
     if fd >= 0 && let Some(sock) = socket_of(fd as u64) {
-        accepted(sock);
+        accepted(Known(Bare(sock)).first_subflow().unwrap_or(sock));
     }
 }
 

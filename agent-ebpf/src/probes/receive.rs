@@ -37,7 +37,7 @@ pub fn receive_tracepoint(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn received<S: Sock>(sock: S) {
-    if let Some(conn) = conns::with_data(sock, NewConn::Receive) {
+    if let Some(conn) = conns::with_data(sock, NewConn::Receive, false) {
         turns::received(sock, conn, conns::now());
     }
 }

@@ -23,7 +23,14 @@ use crate::{
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn send_tp_btf(ctx: BtfTracePointContext) -> i32 {
     let sock = Known(Typed(ctx.arg(0)));
-    if ctx.arg::<i32>(1) > 0 && sock.is_tcp() && let Some(conn) = conns::with_data(sock, NewConn::Send) {
+    if ctx.arg::<i32>(1) <= 0 {
+        return DONE;
+    }
+    if !sock.is_tcp() {
+        if let Some(first) = sock.first_subflow() {
+            conns::claim(first);
+        }
+    } else if let Some(conn) = conns::with_data(sock, NewConn::Send, true) {
         turns::sent(sock, conn, conns::now());
     }
     DONE
@@ -50,7 +57,7 @@ pub fn send_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered<S: Sock>(sock: S) {
-    if sock.is_tcp() && let Some(conn) = conns::with_data(sock, NewConn::Send) {
+    if sock.is_tcp() && let Some(conn) = conns::with_data(sock, NewConn::Send, true) {
         turns::sending(conn, conns::now());
     }
 }

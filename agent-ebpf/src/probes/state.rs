@@ -81,6 +81,14 @@ impl Sock for Event {
         self.protocol == 6
     }
 
+    fn first_subflow(self) -> Option<u64> {
+        None
+    }
+
+    fn sibling(self) -> Option<u64> {
+        None
+    }
+
     fn state(self) -> u8 {
         self.new as u8
     }
@@ -138,6 +146,10 @@ impl Sock for Event {
 
     fn is_indirect(self) -> bool {
         false
+    }
+
+    fn user_data_label(self) -> u32 {
+        0
     }
 
     fn early_labels(self) -> u32 {

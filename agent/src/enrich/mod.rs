@@ -100,10 +100,10 @@ impl Enricher {
     /// The owner of `conn`. `now_ns` stands for the end of one that lives.
     pub fn identify(&mut self, conn: &Conn, now_ns: u64) -> Identity {
         let at_ns = if conn.end_ns == 0 { now_ns } else { conn.end_ns };
-        let nobody = if conn.has(flag::KERNEL_SOCKET) {
-            Owner::Kernel
-        } else if conn.has(flag::NEVER_ACCEPTED) {
+        let nobody = if conn.has(flag::NEVER_ACCEPTED) {
             Owner::NotAccepted
+        } else if conn.has(flag::KERNEL_SOCKET) {
+            Owner::Kernel
         } else {
             Owner::Unknown
         };

@@ -63,6 +63,9 @@ impl Types {
             sock_socket: must("sock", "sk_socket")?,
             inet_sport: must("inet_sock", "inet_sport")?,
             icsk_ulp_ops: must("inet_connection_sock", "icsk_ulp_ops")?,
+            icsk_ulp_data: must("inet_connection_sock", "icsk_ulp_data")?,
+            subflow_conn: may("mptcp_subflow_context", "conn"),
+            mptcp_first: may("mptcp_sock", "first"),
             tcp_write_seq: must("tcp_sock", "write_seq")?,
             tcp_copied_seq: must("tcp_sock", "copied_seq")?,
             tcp_rcv_nxt: must("tcp_sock", "rcv_nxt")?,
@@ -80,6 +83,7 @@ impl Types {
             task_files: must("task_struct", "files")?,
             task_tgid: must("task_struct", "tgid")?,
             task_pid: must("task_struct", "pid")?,
+            task_flags: must("task_struct", "flags")?,
             files_fdt: must("files_struct", "fdt")?,
             fdt_fd: must("fdtable", "fd")?,
             fdt_max_fds: must("fdtable", "max_fds")?,
@@ -91,6 +95,7 @@ impl Types {
             tcp_syn_fastopen: self.bit("tcp_sock", "syn_fastopen"),
             tcp_syn_data: self.bit("tcp_sock", "syn_data"),
             tcp_syn_data_acked: self.bit("tcp_sock", "syn_data_acked"),
+            tcp_fastopen_connect: self.bit("tcp_sock", "fastopen_connect"),
         })
     }
 

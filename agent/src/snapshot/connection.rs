@@ -226,6 +226,7 @@ const LABELS: &[(u32, &str)] = &[
     (flag::START_UNSEEN, "start_unseen"),
     (flag::END_UNSEEN, "end_unseen"),
     (flag::NO_SYN, "no_syn"),
+    (flag::RESTORED, "restored"),
 ];
 
 fn close_wait_s(conn: &Conn) -> Option<f64> {

@@ -30,7 +30,7 @@ pub fn phase(conn: &Conn) -> Phase {
 
 /// SYN-SENT to ESTABLISHED, ns; clients only.
 pub fn connect_ns(conn: &Conn) -> Option<u64> {
-    (conn.role == role::CLIENT && phase(conn) == Phase::Opened)
+    (conn.role == role::CLIENT && phase(conn) == Phase::Opened && !conn.has(flag::RESTORED))
         .then(|| conn.established_ns.saturating_sub(conn.start_ns))
 }
 

@@ -1,6 +1,6 @@
 //! Durations of one edge: a sparse log-linear histogram with a stated error, in bounded memory.
 
-use redial_common::dist::{BUCKETS, Dist};
+use redial_common::dist::{BUCKETS, Dist, UNIT_SHIFT};
 
 /// Linear parts of each power of two at first, as a power of two itself: 16 parts.
 const FINEST: u8 = 4;
@@ -60,9 +60,10 @@ fn span_of(bin: u16, parts: u8) -> (u64, u64) {
 
 /// The value that stands for a bucket of a [`Dist`]: the geometric middle of its bounds.
 fn coarse_middle(bucket: usize, max: u64) -> u64 {
-    let low = 1000_u64 << bucket;
+    let unit = 1_u64 << UNIT_SHIFT;
+    let low = unit << bucket;
     if bucket == 0 {
-        1000
+        unit
     } else if bucket == BUCKETS - 1 {
         ((low as f64) * (max.max(low) as f64)).sqrt() as u64
     } else {
@@ -228,7 +229,7 @@ mod tests {
                     assert!((got - truth).abs() <= truth * error + 1.0, "p{share}: {got} for {truth}, bound {error}");
                 }
                 Bound::FactorOfTwo => {
-                    let (got, truth) = (got.max(1000.0), truth.max(1000.0));
+                    let (got, truth) = (got.max(1024.0), truth.max(1024.0));
                     assert!(got < truth * 2.0 && truth < got * 2.0, "p{share}: {got} for {truth}");
                 }
             }

@@ -18,7 +18,7 @@ for module in /modules/*.ko; do
     insmod "$module" || echo "cannot load $module"
 done
 . /variables.sh
-echo "guest: Linux $(uname -r), up for $(cut -d' ' -f1 /proc/uptime) s"
+echo "$BOOTED Linux $(uname -r) in $(cut -d' ' -f1 /proc/uptime) s"
 failed=0
 for program in /tests/*; do
     echo "guest: $program"

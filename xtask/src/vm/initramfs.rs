@@ -17,6 +17,9 @@ pub const BUSYBOX: &str = "/usr/bin/busybox";
 /// What the guest writes before the number of test programs that failed, on a line of its own.
 pub const RESULT: &str = "redial-vm-result:";
 
+/// What the guest's script writes first.
+pub const BOOTED: &str = "guest: booted";
+
 /// Where the guest has another object than the one that the agent holds.
 const OBJECT: &str = "/redial.bpf.o";
 
@@ -36,7 +39,7 @@ pub fn write(kernel: &Files, binaries: &Binaries, filter: &[String]) -> Result<P
     for (index, path) in modules::needed(&kernel.modules)?.iter().enumerate() {
         archive.program(&format!("/modules/{index:02}.ko"), &read(path)?);
     }
-    let mut variables = format!("RESULT='{RESULT}'\n");
+    let mut variables = format!("RESULT='{RESULT}'\nBOOTED='{BOOTED}'\n");
     if let Some(object) = ebpf::object_to_test()? {
         archive.program(OBJECT, &read(&object)?);
         writeln!(variables, "export {}={OBJECT}", ebpf::OBJECT_VARIABLE)?;

@@ -77,15 +77,15 @@ fn test(kernel: &Kernel, binaries: &Binaries, args: &Vm) -> Result<()> {
     let guest = guest::Guest { kernel: &files.image, initramfs: &initramfs, kvm: args.kvm };
     // An emulated guest crashes at boot now and then, which says nothing about what is tested.
     let outcome = match guest.run()? {
-        Outcome::Silent(why) => {
-            run::say(format!("vm: Linux {} gave no result ({why}); once more", files.version));
+        Outcome::Crashed(why) => {
+            run::say(format!("vm: Linux {}: {why}; once more", files.version));
             guest.run()?
         }
         outcome => outcome,
     };
     match outcome {
-        Outcome::Silent(why) => bail!("no result in two runs: {why}"),
-        Outcome::Failed => bail!("tests failed, see above"),
+        Outcome::Crashed(why) => bail!("no result in two runs: {why}"),
+        Outcome::Failed(how) => bail!("{how}"),
         Outcome::Passed(0) => bail!("no test ran: does any have {} in its name?", args.filter.join(" or ")),
         Outcome::Passed(count) => run::say(format!("vm: Linux {}: {count} tests passed", files.version)),
     }

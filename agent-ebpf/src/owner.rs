@@ -98,11 +98,10 @@ pub fn accept(conn: &mut Conn) -> bool {
     }
     conn.acceptor_tgid = tgid;
     clear_kernel_label(conn);
-    // Until another process serves it, the acceptor is all that is known.
-    if conn.tgid == 0 {
+    // The name is wanted only if nobody uses the connection before it ends, and user space knows it then; a filter by
+    // name cannot wait for that.
+    if conn.tgid == 0 && setting!(comm)[0] != 0 {
         conn.comm = comm(pid_tgid);
-        // SAFETY: the helper has no arguments.
-        conn.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     }
     true
 }

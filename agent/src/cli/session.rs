@@ -69,14 +69,16 @@ impl<S: RecordSource> Session<S> {
         }
     }
 
-    /// Takes in what there is, and returns how many events that was.
-    pub fn drain(&mut self, show: Show<'_>) -> Result<usize> {
+    /// Takes in what there is, with each connection passed to `show` if there is one, and returns how many events that
+    /// was.
+    pub fn drain(&mut self, mut show: Option<Show<'_>>) -> Result<usize> {
         let Self { source, folder, .. } = self;
         let now_ns = source.now_ns();
         let mut result = Ok(());
         let count = source.drain(&mut |event| {
             // After a failure to write there is nobody to show more to, but totals go on.
-            if let Err(error) = folder.take(event, now_ns, if result.is_ok() { Some(&mut *show) } else { None }) {
+            let shown = if result.is_ok() { show.as_mut().map(|show| &mut **show as Show<'_>) } else { None };
+            if let Err(error) = folder.take(event, now_ns, shown) {
                 result = Err(error);
             }
         })?;
@@ -85,12 +87,13 @@ impl<S: RecordSource> Session<S> {
     }
 
     /// Ends the watch: takes in all that is left and makes the totals.
-    pub fn finish(mut self, probes: &[ProbeStatus], show: Show<'_>) -> Result<End> {
+    pub fn finish(mut self, probes: &[ProbeStatus], mut show: Option<Show<'_>>) -> Result<End> {
         let Self { source, folder, start_ns } = &mut self;
         let now_ns = source.now_ns();
         let mut result = Ok(());
         source.finish(&mut |event| {
-            if let Err(error) = folder.take(event, now_ns, if result.is_ok() { Some(&mut *show) } else { None }) {
+            let shown = if result.is_ok() { show.as_mut().map(|show| &mut **show as Show<'_>) } else { None };
+            if let Err(error) = folder.take(event, now_ns, shown) {
                 result = Err(error);
             }
         })?;

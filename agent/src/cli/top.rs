@@ -71,9 +71,9 @@ pub fn run(args: &TopArgs) -> Result<(), Failure> {
     let mut pace = Pace::new(args.watch.ring_bytes);
     let mut events = 0;
     while !stop.wait(pace.after(events)) {
-        events = session.drain(&mut |_| Ok(()))?;
+        events = session.drain(None)?;
     }
-    let end = session.finish(&probes, &mut |_| Ok(()))?;
+    let end = session.finish(&probes, None)?;
     let rows = usize::try_from(args.rows.unwrap_or(DEFAULT_ROWS)).unwrap_or(usize::MAX);
     let mut out = BufWriter::new(io::stdout().lock());
     write(&end.snapshot, &Screen::of_stdout(rows), &mut out)?;

@@ -52,10 +52,10 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let mut pace = Pace::new(args.watch.ring_bytes);
     let mut events = 0;
     while !stop.wait(pace.after(events)) {
-        events = session.drain(&mut |connection| output.line(connection, &screen, &mut out))?;
+        events = session.drain(Some(&mut |connection| output.line(connection, &screen, &mut out)))?;
         out.flush()?;
     }
-    let end = session.finish(&probes, &mut |connection| output.line(connection, &screen, &mut out))?;
+    let end = session.finish(&probes, Some(&mut |connection| output.line(connection, &screen, &mut out)))?;
     let summary = Summary::of(&end.snapshot, end.records, end.folded);
     match output.summary_place() {
         SummaryPlace::Stdout => output.summary(&summary, &screen, &mut out)?,

@@ -120,9 +120,8 @@ impl Enricher {
             // A name without a process is that of whoever was interrupted.
             return Identity { owner: nobody, pid: None, comm: None, cgroup: None };
         }
-        let recorded = self.processes.share_bytes(comm);
         let program = self.processes.look_up(pid, from_ns, at_ns);
-        let comm = program.comm.or(recorded);
+        let comm = program.comm.or_else(|| self.processes.share_bytes(comm));
         let owner = match (program.exe, &comm) {
             (Some(exe), _) => Owner::Executable(exe),
             (None, Some(name)) => Owner::Named(Arc::clone(name)),

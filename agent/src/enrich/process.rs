@@ -1,10 +1,8 @@
 //! Who a process is: a table by pid, fed by the kernel's process events and by /proc, that outlives the process.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use redial_common::record::process::{Process, event};
 
 use super::{

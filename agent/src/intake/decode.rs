@@ -30,8 +30,11 @@ pub enum DecodeError {
     },
 }
 
-/// Decodes one record: a 4-byte kind in the machine's byte order, then the rest of that kind's structure.
-pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+/// Decodes one record into `event`: a 4-byte kind in the machine's byte order, then the rest of that kind's structure.
+///
+/// The place is used again from record to record, so that nothing large is moved; after an error its content says
+/// nothing.
+pub fn decode(bytes: &[u8], event: &mut Event) -> Result<(), DecodeError> {
     let Some(word) = bytes.first_chunk::<4>() else {
         return Err(DecodeError::NoKind(bytes.len()));
     };
@@ -43,11 +46,18 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             if bytes.len() != conn::HEAD_LEN && bytes.len() != size_of::<Conn>() {
                 return Err(wrong);
             }
-            let mut record = Conn { reused: Dist::EMPTY, idle: Dist::EMPTY, ..Conn::ZERO };
+            if !matches!(event, Event::Ended(_)) {
+                *event = Event::Ended(Conn::ZERO);
+            }
+            let Event::Ended(record) = event else { return Err(wrong) };
+            if bytes.len() == conn::HEAD_LEN && record.reused.count + record.idle.count != 0 {
+                (record.reused, record.idle) = (Dist::EMPTY, Dist::EMPTY);
+            }
             // SAFETY: `Conn` is `repr(C)` and made of integers only, so any bytes are a value of it; the length was
             // checked to be no more than its size, and source and target do not overlap.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut record).cast::<u8>(), bytes.len()) };
-            Ok(Event::Ended(record))
+            unsafe {
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), std::ptr::from_mut(record).cast::<u8>(), bytes.len())
+            };
         }
         Kind::Process => {
             if bytes.len() != process::HEAD_LEN && bytes.len() != size_of::<Process>() {
@@ -64,9 +74,10 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             };
             // SAFETY: as above, for `Process`.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut record).cast::<u8>(), bytes.len()) };
-            Ok(Event::Process(record))
+            *event = Event::Process(record);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -83,17 +94,21 @@ mod tests {
         let mut conn = Conn { exchanges: 1, ..Conn::ZERO };
         conn.reused.add(5_000);
         let bytes = bytes_of(&conn);
-        let Ok(Event::Ended(short)) = decode(&bytes[..conn::HEAD_LEN]) else { panic!("no connection") };
-        assert_eq!((short.exchanges, short.reused.count), (1, 0));
-        let Ok(Event::Ended(long)) = decode(&bytes) else { panic!("no connection") };
-        assert_eq!(long.reused.count, 1);
+        let mut event = Event::Ended(Conn::ZERO);
+        for (bytes, turns) in [(&bytes[..], 1), (&bytes[..conn::HEAD_LEN], 0), (&bytes[..], 1)] {
+            decode(bytes, &mut event).unwrap();
+            let Event::Ended(found) = &event else { panic!("no connection") };
+            assert_eq!((found.exchanges, found.reused.count), (1, turns));
+        }
     }
 
     #[test]
     fn what_is_no_record_says_why() {
-        assert_eq!(decode(&[1, 0]).unwrap_err(), DecodeError::NoKind(2));
-        assert_eq!(decode(&77_u32.to_ne_bytes()).unwrap_err(), DecodeError::UnknownKind(77));
+        let mut event = Event::Ended(Conn::ZERO);
+        let mut error = |bytes: &[u8]| decode(bytes, &mut event).unwrap_err();
+        assert_eq!(error(&[1, 0]), DecodeError::NoKind(2));
+        assert_eq!(error(&77_u32.to_ne_bytes()), DecodeError::UnknownKind(77));
         let cut = &bytes_of(&Conn::ZERO)[..conn::HEAD_LEN - 1];
-        assert_eq!(decode(cut).unwrap_err(), DecodeError::Length { kind: Kind::Conn, len: cut.len() });
+        assert_eq!(error(cut), DecodeError::Length { kind: Kind::Conn, len: cut.len() });
     }
 }

@@ -54,6 +54,8 @@ pub struct RingSource {
     /// How many folded connections the last turn covers.
     folded_seen: u64,
     malformed: u64,
+    /// Where records are decoded.
+    event: Event,
 }
 
 impl RingSource {
@@ -85,6 +87,7 @@ impl RingSource {
             turned: None,
             folded_seen: 0,
             malformed: 0,
+            event: Event::Ended(Conn::ZERO),
         })
     }
 
@@ -101,14 +104,18 @@ impl RingSource {
         let mut count = 0;
         while let Some(item) = self.ring.next() {
             count += 1;
-            match decode(&item) {
-                Ok(Event::Ended(mut conn)) => {
-                    add_flags(&mut conn, self.flags);
-                    sink(&if conn.end_ns == 0 { Event::Opened(conn) } else { Event::Ended(conn) });
-                }
-                Ok(event) => sink(&event),
-                Err(_) => self.malformed += 1,
+            if decode(&item, &mut self.event).is_err() {
+                self.malformed += 1;
+                continue;
             }
+            if let Event::Ended(conn) = &mut self.event {
+                add_flags(conn, self.flags);
+                if conn.end_ns == 0 {
+                    sink(&Event::Opened(*conn));
+                    continue;
+                }
+            }
+            sink(&self.event);
         }
         count
     }

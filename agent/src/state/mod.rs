@@ -8,8 +8,7 @@ pub mod peers;
 pub mod pids;
 pub mod tally;
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _};
 use redial_common::{
     edge::{FoldKey, FoldTotals},
     record::conn::{Conn, flag},

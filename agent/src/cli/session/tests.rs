@@ -105,8 +105,8 @@ fn every_connection_is_counted_once_and_shown_once() {
         shown.push((connection.event, connection.remote.name.clone()));
         Ok(())
     };
-    assert_eq!(session.drain(&mut show).unwrap(), 2);
-    let end = session.finish(&[], &mut show).unwrap();
+    assert_eq!(session.drain(Some(&mut show)).unwrap(), 2);
+    let end = session.finish(&[], Some(&mut show)).unwrap();
     use crate::snapshot::connection::What::{Closed, Opened};
     assert_eq!(shown, [(Closed, Some("web".into())), (Opened, Some("web".into())), (Closed, None)]);
     let totals = end.snapshot.totals;
@@ -124,12 +124,12 @@ fn the_filter_by_remote_counts_what_it_leaves_out() {
     let mut session = session(list, &["10.0.0.1"]);
     let mut lines = 0;
     session
-        .drain(&mut |_| {
+        .drain(Some(&mut |_| {
             lines += 1;
             Ok(())
-        })
+        }))
         .unwrap();
-    let end = session.finish(&[], &mut |_| Ok(())).unwrap();
+    let end = session.finish(&[], None).unwrap();
     assert_eq!((lines, end.records, end.folded, end.snapshot.totals.opened), (1, 1, 3, 4));
     assert_eq!(end.snapshot.left_out.filtered, 1);
     assert_eq!(end.snapshot.losses.folded_other, 4, "totals of a server do not tell the remote");
@@ -139,10 +139,10 @@ fn the_filter_by_remote_counts_what_it_leaves_out() {
 fn a_reader_that_goes_away_is_told_apart() {
     let list = List { first: vec![Event::Ended(conn(1, 5_000)); 3], ..List::default() };
     let mut calls = 0;
-    let result = session(list, &[]).drain(&mut |_| {
+    let result = session(list, &[]).drain(Some(&mut |_| {
         calls += 1;
         Err(io::ErrorKind::BrokenPipe.into())
-    });
+    }));
     assert_eq!(calls, 1);
     assert!(crate::cli::failure::Failure::Other(result.unwrap_err()).is_broken_pipe());
 }

@@ -105,7 +105,11 @@ mod tests {
     fn merging_equals_adding() {
         let (mut a, mut b, mut both) = (Dist::EMPTY, Dist::EMPTY, Dist::EMPTY);
         for (i, ns) in [5, 70_000, 3_000_000, 9_000_000_000].into_iter().enumerate() {
-            if i % 2 == 0 { a.add(ns) } else { b.add(ns) }
+            if i % 2 == 0 {
+                a.add(ns)
+            } else {
+                b.add(ns)
+            }
             both.add(ns);
         }
         a.merge(&b);

@@ -61,6 +61,7 @@ fn connecting<S: Sock>(sock: S) {
     if conn.tgid == 0 {
         inherit(sock, conn);
     }
+    conn.id = next_id();
     insert(sock.key(), conn);
 }
 
@@ -120,6 +121,7 @@ fn from_listener<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
         return None;
     }
     conn.flags |= sock.early_labels();
+    conn.id = next_id();
     Some(conn)
 }
 
@@ -408,9 +410,9 @@ fn next_id() -> u64 {
     (cpu << 48) | count(Counter::Seen)
 }
 
+#[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would go over the stack, which it exceeds")]
 #[inline(always)]
 fn insert(key: u64, conn: &mut Conn) {
-    conn.id = next_id();
     let mut result = conns().insert(key, &*conn, BPF_NOEXIST);
     if result == Err(EEXIST) {
         // The socket is used again and the end of its last connection was missed.

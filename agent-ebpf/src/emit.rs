@@ -40,8 +40,7 @@ pub fn opened(conn: &Conn) {
 /// Sends a connection's record, or folds it.
 #[inline(always)]
 pub fn ended(conn: &Conn) {
-    let sent =
-        if conn.reused.count == 0 { output(conn, HEAD_LEN) } else { output(conn, size_of::<Conn>()) };
+    let sent = if conn.reused.count == 0 { output(conn, HEAD_LEN) } else { output(conn, size_of::<Conn>()) };
     if !sent {
         count(Counter::Folded);
         fold(conn);

@@ -273,8 +273,7 @@ impl<F: Fields> Sock for Known<F> {
 
     #[inline(always)]
     fn is_indirect(self) -> bool {
-        self.user_data_label() != 0
-            || self.0.as_tcp().is_some_and(|tcp| Self(tcp).tcp_labels() & flag::ULP != 0)
+        self.user_data_label() != 0 || self.0.as_tcp().is_some_and(|tcp| Self(tcp).tcp_labels() & flag::ULP != 0)
     }
 
     #[inline(always)]

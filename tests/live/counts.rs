@@ -15,7 +15,6 @@ use redial_tests::{
     join::join,
     netns::Netns,
     peer::Peer,
-    record::Role,
     traffic::{
         spec::{Client, End, Repeat, Script, Server, Step},
         truth::Conn,

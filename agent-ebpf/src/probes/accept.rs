@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 
-use super::{DONE, DONE_U32};
+use super::{DONE, DONE_U32, syscall_result};
 use crate::{
     conns, owner,
     settings::offset,
@@ -52,12 +52,12 @@ pub fn accept_tracepoint(ctx: TracePointContext) -> u32 {
     DONE_U32
 }
 
-/// The call's result follows its number in the format.
 #[inline(always)]
 fn returned(ctx: &TracePointContext) {
-    // SAFETY: the kernel checks the read.
-    let Ok(fd) = (unsafe { ctx.read_at::<i64>(16) }) else { return };
-    if fd >= 0 && let Some(sock) = socket_of(fd as u64) {
+    let fd = syscall_result(ctx);
+    if fd >= 0
+        && let Some(sock) = socket_of(fd as u64)
+    {
         accepted(Known(Bare(sock)).first_subflow().unwrap_or(sock));
     }
 }

@@ -134,7 +134,7 @@ mod syscall {
 
     use super::{Address, failed, is_before_syn};
     use crate::{
-        probes::{DONE_U32, accept::socket_of},
+        probes::{DONE_U32, accept::socket_of, syscall_result},
         sock::{Bare, Fields as _, Known, Sock as _},
     };
 
@@ -144,9 +144,7 @@ mod syscall {
 
     #[tracepoint(category = "syscalls", name = "sys_exit_connect")]
     pub fn connect_tracepoint(ctx: TracePointContext) -> u32 {
-        // SAFETY: the call's result follows its number in the format; the kernel checks the read.
-        let Ok(result) = (unsafe { ctx.read_at::<i64>(16) }) else { return DONE_U32 };
-        let result = result as i32;
+        let result = syscall_result(&ctx) as i32;
         if result >= 0 || result == -errno::EINPROGRESS {
             return DONE_U32;
         }

@@ -7,7 +7,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 
-use super::{DONE, DONE_U32};
+use super::{DONE, DONE_U32, word};
 use crate::{
     conns,
     settings::setting,
@@ -23,9 +23,8 @@ pub fn destroy_tp_btf(ctx: BtfTracePointContext) -> i32 {
 
 #[tracepoint(category = "tcp", name = "tcp_destroy_sock")]
 pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
-    // SAFETY: the socket's address is the first field of the format; the kernel checks the read.
-    if setting!(offsets_known) != 0 && let Ok(sock) = unsafe { ctx.read_at::<u64>(8) } {
-        conns::repair(Known(Bare(sock)));
+    if setting!(offsets_known) != 0 {
+        conns::repair(Known(Bare(word::<1>(&ctx))));
     }
     DONE_U32
 }

@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 
-use super::{DONE, DONE_U32};
+use super::{DONE, DONE_U32, word};
 use crate::{
     conns,
     maps::NewConn,
@@ -28,9 +28,8 @@ pub fn receive_tp_btf(ctx: BtfTracePointContext) -> i32 {
 
 #[tracepoint(category = "tcp", name = "tcp_rcv_space_adjust")]
 pub fn receive_tracepoint(ctx: TracePointContext) -> u32 {
-    // SAFETY: the socket's address is the first field of the format; the kernel checks the read.
-    if setting!(offsets_known) != 0 && let Ok(sock) = unsafe { ctx.read_at::<u64>(8) } {
-        received(Known(Bare(sock)));
+    if setting!(offsets_known) != 0 {
+        received(Known(Bare(word::<1>(&ctx))));
     }
     DONE_U32
 }

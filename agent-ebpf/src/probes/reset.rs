@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use redial_common::record::conn::flag;
 
-use super::{DONE, DONE_U32};
+use super::{DONE, DONE_U32, word};
 use crate::conns;
 
 /// `tcp_receive_reset(struct sock *sk)`
@@ -29,10 +29,7 @@ pub fn send_reset_tp_btf(ctx: BtfTracePointContext) -> i32 {
 
 #[tracepoint(category = "tcp", name = "tcp_receive_reset")]
 pub fn receive_reset_tracepoint(ctx: TracePointContext) -> u32 {
-    // SAFETY: the socket's address is the first field of the format; the kernel checks the read.
-    if let Ok(sock) = unsafe { ctx.read_at::<u64>(8) } {
-        mark(sock, flag::RESET_RECEIVED);
-    }
+    mark(word::<1>(&ctx), flag::RESET_RECEIVED);
     DONE_U32
 }
 

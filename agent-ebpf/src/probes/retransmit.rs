@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 
-use super::{DONE, DONE_U32};
+use super::{DONE, DONE_U32, word};
 use crate::{
     conns,
     settings::setting,
@@ -25,9 +25,8 @@ pub fn retransmit_tp_btf(ctx: BtfTracePointContext) -> i32 {
 
 #[tracepoint(category = "tcp", name = "tcp_retransmit_skb")]
 pub fn retransmit_tracepoint(ctx: TracePointContext) -> u32 {
-    // SAFETY: the buffer's address, then the socket's, are the first fields of the format; the kernel checks the read.
-    if setting!(offsets_known) != 0 && let Ok(sock) = unsafe { ctx.read_at::<u64>(16) } {
-        retransmitted(Known(Bare(sock)));
+    if setting!(offsets_known) != 0 {
+        retransmitted(Known(Bare(word::<2>(&ctx))));
     }
     DONE_U32
 }

@@ -57,7 +57,9 @@ pub fn send_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered<S: Sock>(sock: S) {
-    if sock.is_tcp() && let Some(conn) = conns::with_data(sock, NewConn::Send, true) {
+    if sock.is_tcp()
+        && let Some(conn) = conns::with_data(sock, NewConn::Send, true)
+    {
         turns::sending(conn, conns::now());
     }
 }

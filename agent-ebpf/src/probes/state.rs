@@ -6,10 +6,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use redial_common::{
-    record::conn::Conn,
-    tcp::family,
-};
+use redial_common::{record::conn::Conn, tcp::family};
 
 use super::{DONE, DONE_U32};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use redial_tests::{
     agent::Agent,
     check,
@@ -50,6 +50,30 @@ fn exact(done: &Churned, trace: &Trace, spec: &Churn) -> Result<()> {
     ensure!(totals.closed_by(first) == n && totals.closed_by(second) == n, "closed_by{}", about());
     ensure!(totals.unused == Some(0), "none was unused{}", about());
     check::balance(trace)
+}
+
+/// Starting and stopping while connections come and go: a record that is made is whole. Each of these connections
+/// carries one exchange, so one without, or without an owner, was watched by only some of the probes.
+#[test]
+fn records_are_whole_when_the_agent_comes_and_goes() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let netns = Netns::new()?;
+    let spec = Churn { clients: 4, seconds: 4.0, ..Churn::default() };
+    let traces = std::thread::scope(|scope| {
+        let load = scope.spawn(|| churn(Some(&netns), &spec));
+        let traces: Result<Vec<Trace>> = (0..2).map(|_| Agent::in_netns(&netns)?.stop()).collect();
+        load.join().map_err(|_| anyhow!("the load panicked"))??;
+        traces
+    })?;
+    for trace in traces {
+        ensure!(trace.records.len() > 100, "only {} lines", trace.records.len());
+        let halves = trace.records.iter().filter(|r| r.exchanges != Some(1) || r.pid.is_none());
+        let halves: Vec<_> = halves.collect();
+        ensure!(halves.is_empty(), "{} of {}, as {:?}", halves.len(), trace.records.len(), halves[0]);
+    }
+    Ok(())
 }
 
 #[test]

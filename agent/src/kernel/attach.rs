@@ -151,8 +151,11 @@ impl Attached {
     }
 
     /// Detaches all programs; what they sent so far stays readable.
+    ///
+    /// In the reverse order: each step takes the kernel some ten milliseconds, and no connection may end in a record while
+    /// its sends, receives and processes are watched no more.
     pub fn detach(&mut self) {
-        for name in std::mem::take(&mut self.programs) {
+        for name in std::mem::take(&mut self.programs).into_iter().rev() {
             if let Some(program) = self.ebpf.program_mut(name) {
                 // A program that cannot be unloaded now is when the process ends.
                 let _ = unload(program);
@@ -377,6 +380,7 @@ fn why(hook: Hook, error: &anyhow::Error) -> String {
     }
     match root_errno(error.as_ref()) {
         Some(libc::EPERM | libc::EACCES) => "not permitted".to_owned(),
+        Some(libc::ENOENT) => "not there".to_owned(),
         Some(code) => format!("{} ({})", error.root_cause(), io::Error::from_raw_os_error(code).kind()),
         None => format!("{:#}", error.root_cause()),
     }

@@ -85,8 +85,10 @@ const fn part_for(program: &'static str, hook: Hook, arguments: u32) -> Part {
     Part { program, hook, arguments: Some(arguments) }
 }
 
-/// All probes, in the order in which they are attached: state changes last, so that whatever they begin to follow is
-/// watched by all the others from its beginning.
+/// All probes, in the order in which they are attached; they are detached in the reverse one.
+///
+/// State changes come after those that watch the connections which they begin to follow. Repair comes last and goes
+/// first: without state changes every end would look missed.
 pub const PROBES: &[ProbeSpec] = &[
     ProbeSpec {
         name: "process",
@@ -213,18 +215,6 @@ pub const PROBES: &[ProbeSpec] = &[
         needs_fields: true,
     },
     ProbeSpec {
-        name: "destroy",
-        sees: "the end of sockets, to repair a missed event",
-        choices: &[
-            &[part("destroy_tp_btf", Hook::TpBtf("tcp_destroy_sock"))],
-            &[part("destroy_tracepoint", Hook::Tracepoint("tcp", "tcp_destroy_sock"))],
-        ],
-        unknown: &["connections whose end was missed stay open in the count"],
-        unknown_in_fallback: &[],
-        equals: 1,
-        needs_fields: true,
-    },
-    ProbeSpec {
         name: STATE,
         sees: "state changes: every connection's beginning and end",
         choices: &[
@@ -236,6 +226,18 @@ pub const PROBES: &[ProbeSpec] = &[
         equals: 1,
         needs_fields: false,
     },
+    ProbeSpec {
+        name: DESTROY,
+        sees: "the end of sockets, to repair a missed event",
+        choices: &[
+            &[part("destroy_tp_btf", Hook::TpBtf("tcp_destroy_sock"))],
+            &[part("destroy_tracepoint", Hook::Tracepoint("tcp", "tcp_destroy_sock"))],
+        ],
+        unknown: &["connections whose end was missed stay open in the count"],
+        unknown_in_fallback: &[],
+        equals: 1,
+        needs_fields: true,
+    },
 ];
 
 /// All programs, each with its hook.
@@ -245,6 +247,8 @@ pub fn parts() -> impl Iterator<Item = Part> {
 
 /// The probe without which nothing is known.
 pub const STATE: &str = "state";
+/// The probe that makes records of what state changes missed.
+pub const DESTROY: &str = "destroy";
 /// The probe that exchanges need.
 pub const RECEIVE: &str = "receive";
 
@@ -255,10 +259,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_state_comes_last() {
+    fn names_are_unique_and_repair_comes_last() {
         let names: BTreeSet<_> = PROBES.iter().map(|probe| probe.name).collect();
         assert_eq!(names.len(), PROBES.len());
-        assert_eq!(PROBES.last().map(|probe| probe.name), Some(STATE));
+        assert!(matches!(PROBES, [.., state, destroy] if state.name == STATE && destroy.name == DESTROY));
         assert!(names.contains(RECEIVE));
     }
 

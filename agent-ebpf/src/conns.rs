@@ -27,8 +27,9 @@ const E2BIG: i32 = -7;
 #[inline(always)]
 pub fn get<'a>(key: u64) -> Option<&'a mut Conn> {
     let conn = conns().get_ptr_mut(key)?;
-    // SAFETY: the map's slot outlives the program's run. Two CPUs may work on one socket at the same time, as its
-    // sender and its receiver: they write different fields, and a torn counter is no unsoundness for integers.
+    // SAFETY: the map's memory outlives the program's run. Two CPUs may work on one socket at the same time, as its
+    // sender, which holds no lock any more, and its receiver: counts are written under the lock only, times by either,
+    // and a stale integer is no unsoundness.
     Some(unsafe { &mut *conn })
 }
 
@@ -44,13 +45,13 @@ pub fn on_state<S: Sock>(sock: S, old: u8, new: u8) {
             }
         }
         state::LISTEN | state::SYN_RECV | state::NEW_SYN_RECV => {}
-        _ => closing(sock, old, new),
+        _ => closing(sock, new),
     }
 }
 
 #[inline(always)]
 fn connecting<S: Sock>(sock: S) {
-    let Some(conn) = blank(NewConn::State) else { return };
+    let Some(conn) = blank(NewConn::Connecting) else { return };
     conn.role = role::CLIENT;
     conn.state = state::SYN_SENT;
     conn.start_ns = now();
@@ -82,7 +83,7 @@ fn established<S: Sock>(sock: S, old: u8) {
         sock.write_tuple(conn);
         become_established(sock, conn, now());
     } else if old == state::SYN_RECV
-        && let Some(conn) = from_listener(sock, NewConn::State)
+        && let Some(conn) = from_listener(sock, NewConn::FromListener)
     {
         become_established(sock, conn, conn.start_ns);
         insert(sock.key(), conn);
@@ -141,7 +142,7 @@ pub fn with_data<'a, S: Sock>(sock: S, place: NewConn, is_in_process: bool) -> O
         }
         None => return None,
     };
-    conn.flags |= sock.user_data_label();
+    add_label(conn, sock.user_data_label());
     if conn.tgid == 0 && (is_in_process || !sock.is_indirect()) {
         if !owner::claim(conn) {
             remove(key);
@@ -153,6 +154,14 @@ pub fn with_data<'a, S: Sock>(sock: S, place: NewConn, is_in_process: bool) -> O
         }
     }
     Some(conn)
+}
+
+/// Adds a label that may be there already: another CPU may write the flags at the same time, so as seldom as can be.
+#[inline(always)]
+fn add_label(conn: &mut Conn, label: u32) {
+    if !conn.has(label) {
+        conn.flags |= label;
+    }
 }
 
 /// The current process uses the MPTCP connection that began with the subflow `key`.
@@ -168,11 +177,11 @@ pub fn claim(key: u64) {
 
 /// A socket went to a state between ESTABLISHED and CLOSED.
 #[inline(always)]
-fn closing<S: Sock>(sock: S, old: u8, new: u8) {
+fn closing<S: Sock>(sock: S, new: u8) {
     let Some(conn) = get(sock.key()) else { return };
     establish_late(conn);
     conn.state = new;
-    conn.flags |= sock.user_data_label();
+    add_label(conn, sock.user_data_label());
     if conn.tgid == 0 && conn.has(flag::MPTCP) {
         inherit(sock, conn);
     }
@@ -202,7 +211,7 @@ fn closing<S: Sock>(sock: S, old: u8, new: u8) {
         _ => {}
     }
     // Our FIN takes the next sequence number: what was written until now is all there will be.
-    if old == state::ESTABLISHED || old == state::CLOSE_WAIT || old == state::SYN_RECV {
+    if new == state::FIN_WAIT1 || new == state::LAST_ACK {
         turns::settle(sock, conn);
     }
 }
@@ -240,7 +249,7 @@ fn closed<S: Sock>(sock: S, old: u8) {
     } else if old == state::CLOSE_WAIT {
         conn.close_wait_end_ns = now();
         // With an error it ended in an interrupt, whose process says nothing.
-        if conn.error == 0 {
+        if conn.error == 0 && setting!(offsets_known) != 0 {
             closed_by_us(sock, conn);
         }
         turns::settle(sock, conn);
@@ -275,16 +284,14 @@ pub fn repair<S: Sock>(sock: S) {
 /// The attempt failed with `error` before a SYN could be sent: there was no state change to follow.
 #[inline(always)]
 pub fn failed_early<S: Sock>(sock: S, error: u32, fill_remote: impl FnOnce(&mut Conn)) {
-    let Some(conn) = blank(NewConn::Connect) else { return };
+    let Some(conn) = blank(NewConn::Early) else { return };
     conn.role = role::CLIENT;
     conn.state = state::CLOSE;
     conn.start_ns = now();
     conn.end_ns = conn.start_ns;
-    if !is_wanted(sock, conn) {
-        return;
-    }
+    write_place(sock, conn);
     fill_remote(conn);
-    if !owner::claim(conn) {
+    if !passes(conn) || !owner::claim(conn) {
         return;
     }
     conn.flags |= flag::NO_SYN;
@@ -371,11 +378,21 @@ fn why_closed(conn: &Conn) -> u8 {
     }
 }
 
-/// Whether the filters that need no process let the socket through; fills tuple and namespace on the way.
+/// Writes tuple and namespace, and says whether the filters that need no process let the connection through.
 #[inline(always)]
 fn is_wanted<S: Sock>(sock: S, conn: &mut Conn) -> bool {
+    write_place(sock, conn);
+    passes(conn)
+}
+
+#[inline(always)]
+fn write_place<S: Sock>(sock: S, conn: &mut Conn) {
     sock.write_tuple(conn);
     conn.netns = sock.netns();
+}
+
+#[inline(always)]
+fn passes(conn: &Conn) -> bool {
     let port = if conn.role == role::CLIENT { conn.remote_port } else { conn.local_port };
     let wanted = (setting!(netns) == 0 || setting!(netns) == conn.netns)
         && (setting!(role) == 0 || setting!(role) == u32::from(conn.role))

@@ -42,8 +42,9 @@ pub fn opened(conn: &Conn) {
 pub fn ended(conn: &Conn) {
     let sent = if conn.reused.count == 0 { output(conn, HEAD_LEN) } else { output(conn, size_of::<Conn>()) };
     if !sent {
-        count(Counter::Folded);
+        // Counted last: user space looks for totals when the count has moved.
         fold(conn);
+        count(Counter::Folded);
     }
 }
 

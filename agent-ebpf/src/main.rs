@@ -1,7 +1,7 @@
 //! redial's kernel programs: they follow each TCP connection and send one record when it ends.
 //!
 //! `probes/` holds one kernel event a file, with its fallbacks beside it; all of them call `conns`, which keeps the
-//! live state. `sock` and `task` are the only places that read the kernel's structures, `emit` the only one that sends.
+//! live state. `sock` reads sockets, `owner` and some probes read tasks; `emit` is the only one that sends.
 #![no_std]
 #![no_main]
 

@@ -71,19 +71,21 @@ pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(limits::PIDS, 0);
 /// The programs that make connections: one of them may interrupt another on the same CPU, but none itself.
 #[derive(Clone, Copy)]
 pub enum NewConn {
-    /// State changes.
-    State = 0,
+    /// State changes in the process that connects.
+    Connecting = 0,
+    /// State changes of a listener's children, in an interrupt, perhaps of the other.
+    FromListener = 1,
     /// Sends.
-    Send = 1,
+    Send = 2,
     /// Receives.
-    Receive = 2,
+    Receive = 3,
     /// Attempts that fail before a SYN.
-    Connect = 3,
+    Early = 4,
 }
 
 impl NewConn {
     /// How many there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
 }
 
 /// Adds one to a counter of this CPU and returns what it was; 0 when the map cannot be read.

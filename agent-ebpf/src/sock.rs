@@ -296,10 +296,13 @@ impl<F: Fields> Sock for Known<F> {
     fn write_established(self, conn: &mut Conn) {
         let Some(tcp) = self.0.as_tcp() else { return };
         conn.flags |= Self(tcp).tcp_labels();
-        let written: u32 = tcp.field(offset!(tcp_write_seq));
-        // Data on the SYN were written before: they ask, so the sequence must look moved.
-        conn.seq_at_recv = written.wrapping_sub(u32::from(Self(tcp).bit(offset!(tcp_syn_data))));
-        conn.copied_seq = tcp.field(offset!(tcp_copied_seq));
+        // With Fast Open a server may have received, and answered, before.
+        if conn.last_recv_ns == 0 {
+            let written: u32 = tcp.field(offset!(tcp_write_seq));
+            // Data on the SYN were written before: they ask, so the sequence must look moved.
+            conn.seq_at_recv = written.wrapping_sub(u32::from(Self(tcp).bit(offset!(tcp_syn_data))));
+            conn.copied_seq = tcp.field(offset!(tcp_copied_seq));
+        }
         if conn.role == role::CLIENT {
             // The peer's answer to our SYN acknowledged it; who restores a connection sends none.
             if tcp.field::<u64>(offset!(tcp_bytes_acked)) == 0 {

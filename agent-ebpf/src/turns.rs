@@ -2,7 +2,8 @@
 //!
 //! A client asks by sending and is answered by what it then receives; a server is the mirror of that. `write_seq` and
 //! `copied_seq` say whether data really went or came, so a peek, an empty read, or a send that no hook saw do not
-//! mislead the count.
+//! mislead the count. Exchanges are counted only where the kernel holds the socket's lock, at receives and state
+//! changes; sends are seen after the lock is gone, and give the times alone.
 
 use redial_common::{
     record::conn::{Conn, flag, phase},
@@ -26,7 +27,7 @@ pub fn sent<S: Sock>(sock: S, conn: &mut Conn, now: u64) {
 pub fn sending(conn: &mut Conn, now: u64) {
     if conn.role == role::SERVER {
         if conn.phase == phase::ASKED {
-            answered(conn, now);
+            answered(conn, now, conn.exchanges == 0);
         }
         add_busy(conn, conn.last_send_ns, now);
     } else if conn.phase != phase::ASKED {
@@ -46,36 +47,34 @@ pub fn received<S: Sock>(sock: S, conn: &mut Conn, now: u64) {
         return;
     }
     conn.copied_seq = copied;
-    let moved = written != conn.seq_at_recv;
-    conn.seq_at_recv = written;
     if conn.role == role::SERVER {
-        if conn.phase == phase::ASKED && moved {
-            answered_unseen(conn);
-        }
+        count_server(conn, written);
         if conn.phase != phase::ASKED {
             asked(conn, now);
         }
     } else {
-        if conn.phase == phase::ASKED {
-            answered(conn, now);
-        } else if moved {
-            answered_unseen(conn);
-            conn.turn_start_ns = 0;
+        if written != conn.seq_at_recv {
+            conn.exchanges += 1;
+            if conn.phase == phase::ASKED {
+                answered(conn, now, conn.exchanges == 1);
+            } else {
+                unseen(conn);
+                conn.turn_start_ns = 0;
+            }
         }
         add_busy(conn, conn.last_recv_ns, now);
     }
+    conn.seq_at_recv = written;
     conn.last_recv_ns = now;
 }
 
-/// Nothing more will be written: a server's last answer may have gone unseen.
+/// Our side will write nothing more: a server's last answer is counted.
 #[inline(always)]
 pub fn settle<S: Sock>(sock: S, conn: &mut Conn) {
     if conn.role == role::SERVER
-        && conn.phase == phase::ASKED
         && let Some((written, _)) = sock.seqs()
-        && written != conn.seq_at_recv
     {
-        answered_unseen(conn);
+        count_server(conn, written);
     }
 }
 
@@ -83,7 +82,20 @@ pub fn settle<S: Sock>(sock: S, conn: &mut Conn) {
 #[inline(always)]
 pub fn unread_at_end(conn: &mut Conn) {
     if conn.role != role::SERVER && conn.phase == phase::ASKED {
-        answered_unseen(conn);
+        conn.exchanges += 1;
+        unseen(conn);
+    }
+}
+
+/// Counts a server's turn that is over: something was received, and something written since. What it wrote before it
+/// received anything is a greeting.
+#[inline(always)]
+fn count_server(conn: &mut Conn, written: u32) {
+    if conn.last_recv_ns != 0 && written != conn.seq_at_recv {
+        conn.exchanges += 1;
+        if conn.phase == phase::ASKED {
+            unseen(conn);
+        }
     }
 }
 
@@ -95,13 +107,13 @@ fn asked(conn: &mut Conn, now: u64) {
     conn.phase = phase::ASKED;
 }
 
+/// Times an answer.
 #[inline(always)]
-fn answered(conn: &mut Conn, now: u64) {
+fn answered(conn: &mut Conn, now: u64, is_first: bool) {
     let took = now.saturating_sub(conn.turn_start_ns);
     conn.phase = phase::ANSWERED;
-    conn.exchanges += 1;
     conn.busy_ns += took;
-    if conn.exchanges == 1 && !conn.has(flag::ADOPTED) {
+    if is_first && !conn.has(flag::ADOPTED) {
         conn.first_turn_ns = took;
         conn.first_answer_ns = now;
     } else {
@@ -112,11 +124,10 @@ fn answered(conn: &mut Conn, now: u64) {
     }
 }
 
-/// The exchange is certain, its times are not.
+/// An exchange is certain, its times are not.
 #[inline(always)]
-fn answered_unseen(conn: &mut Conn) {
+fn unseen(conn: &mut Conn) {
     conn.phase = phase::ANSWERED;
-    conn.exchanges += 1;
     conn.flags |= flag::START_UNSEEN;
 }
 

@@ -2,6 +2,8 @@
 
 use anyhow::{Result, ensure};
 
+use crate::gate::slowdown;
+
 /// Absolute differences in seconds.
 #[derive(Debug, Default)]
 pub struct Errors(Vec<f64>);
@@ -21,12 +23,13 @@ impl Errors {
     }
 
     /// Fails unless there are at least `least` pairs, the median is at most `median` and the 99th percentile at most
-    /// `p99`, in seconds.
+    /// `p99`, in seconds, both times [`slowdown`].
     pub fn check(&self, what: &str, least: usize, median: f64, p99: f64) -> Result<()> {
         let (n, p50_is, p99_is) = (self.0.len(), self.quantile(0.5), self.quantile(0.99));
         let line = format!("{what}: n {n}, median {:.1} us, p99 {:.1} us", p50_is * 1e6, p99_is * 1e6);
         println!("{line}");
         ensure!(n >= least, "{line}: fewer than {least} pairs");
+        let (median, p99) = (median * f64::from(slowdown()), p99 * f64::from(slowdown()));
         ensure!(p50_is <= median && p99_is <= p99, "{line}: more than {median} s and {p99} s");
         Ok(())
     }

@@ -116,7 +116,8 @@ pub struct Conn {
     pub closer_tgid: u32,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// Turns that were answered.
+    /// Turns that were answered; while a server's connection lives, without the one that is under way or was answered
+    /// last.
     pub exchanges: u32,
     /// Segments sent again, SYN included.
     pub retransmits: u32,

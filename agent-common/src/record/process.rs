@@ -8,7 +8,7 @@ pub mod event {
     pub const FORK: u32 = 1;
     /// It runs another program now.
     pub const EXEC: u32 = 2;
-    /// Its last thread is gone.
+    /// Its first thread ended; others may live on.
     pub const EXIT: u32 = 3;
 }
 

@@ -21,7 +21,7 @@ use crate::{
         connection::{Connection, WallClock},
         losses::{LeftOut, Losses},
     },
-    state::{MAX_EDGES, State},
+    state::{MAX_EDGES, State, key::is_other},
 };
 
 /// What is done with each connection as it passes.
@@ -52,11 +52,10 @@ impl<S: RecordSource> Session<S> {
     /// Begins a watch now.
     pub fn new(source: S, enricher: Enricher, filter: RemoteFilter) -> Self {
         let tick = clock_getres(ClockId::MonotonicCoarse);
-        let start_ns = source.now_ns();
-        let clock = WallClock { monotonic_ns: start_ns, wall: Timestamp::now() };
+        let clock = WallClock { monotonic_ns: source.now_ns(), wall: Timestamp::now() };
         Self {
+            start_ns: source.since_ns(),
             source,
-            start_ns,
             folder: Folder {
                 enricher,
                 filter,
@@ -152,6 +151,8 @@ impl Folder {
                     self.state.folded(key, totals, &who, now_ns);
                 }
                 Some(false) => self.filtered += totals.records,
+                // Those that had no edge of their own are counted by the kernel already.
+                None if is_other(key) => {}
                 None => self.untold += totals.records,
             },
         }

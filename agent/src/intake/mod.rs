@@ -16,7 +16,7 @@ use redial_common::{
 pub enum Event {
     /// A connection that ended.
     Ended(Conn),
-    /// A connection that became known (client: it connects; server: it is established). Only where asked for.
+    /// A connection that was established. Only where asked for.
     Opened(Conn),
     /// A step in a process's life.
     Process(Process),
@@ -55,6 +55,9 @@ pub trait RecordSource {
 
     /// The counters as they stand.
     fn counters(&mut self) -> Result<Counters>;
+
+    /// When the source began to watch, on the same clock as [`RecordSource::now_ns`].
+    fn since_ns(&self) -> u64;
 
     /// The source's clock now, ns of CLOCK_MONOTONIC: what the records' times are measured in.
     fn now_ns(&self) -> u64;

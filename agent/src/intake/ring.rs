@@ -45,8 +45,8 @@ pub struct RingSource {
     generation: Array<MapData, u32>,
     /// What is added to each connection's flags: facts about the probes that the programs do not know.
     flags: u32,
-    /// Whether live connections without an owner are passed over.
-    by_process: bool,
+    /// When the programs began to watch.
+    since_ns: u64,
     /// The generation that is written now.
     writing: u32,
     /// When it was turned, while the one before is still unread.
@@ -66,7 +66,6 @@ impl RingSource {
     pub fn new(mut attached: Attached) -> Result<Self> {
         let flags = if attached.counts_exchanges() { flag::TURNS_WATCHED } else { 0 };
         let live_map = attached.live_map();
-        let by_process = attached.filters_by_process();
         let mut take = |name: &'static str| {
             attached.ebpf_mut().take_map(name).with_context(|| format!("the object has no map {name}"))
         };
@@ -80,9 +79,9 @@ impl RingSource {
             fold: HashMap::try_from(take("FOLD")?)?,
             fold_other: PerCpuArray::try_from(take("FOLD_OTHER")?)?,
             generation: Array::try_from(take("GENERATION")?)?,
+            since_ns: monotonic_ns(),
             attached,
             flags,
-            by_process,
             writing: 0,
             turned: None,
             folded_seen: 0,
@@ -111,7 +110,9 @@ impl RingSource {
             if let Event::Ended(conn) = &mut self.event {
                 add_flags(conn, self.flags);
                 if conn.end_ns == 0 {
-                    sink(&Event::Opened(*conn));
+                    if self.attached.wants(conn) {
+                        sink(&Event::Opened(*conn));
+                    }
                     continue;
                 }
             }
@@ -125,9 +126,9 @@ impl RingSource {
         let Some(turned) = self.turned else { return Ok(()) };
         std::thread::sleep(GRACE.saturating_sub(turned.elapsed()));
         let old = 1 - self.writing;
-        let keys: Vec<_> =
-            self.fold.keys().filter_map(Result::ok).filter(|k| u32::from(k.0.generation) == old).collect();
-        for key in keys {
+        let keys: Vec<_> = self.fold.keys().collect::<Result<_, _>>().context("cannot read the fold")?;
+        let old_keys = keys.into_iter().filter(|key: &Raw<FoldKey>| u32::from(key.0.generation) == old);
+        for key in old_keys {
             let totals = self.fold.get(&key, 0).context("cannot read the fold")?;
             sink(&Event::Folded(key.0, totals.0));
             self.fold.remove(&key).context("cannot clear the fold")?;
@@ -166,12 +167,17 @@ impl RingSource {
     fn turn_fold(&mut self) -> Result<()> {
         let folded = self.counter(Counter::Folded)?;
         if folded != self.folded_seen && self.turned.is_none() {
-            self.writing = 1 - self.writing;
-            self.generation.set(0, self.writing, 0).context("cannot turn the fold")?;
-            self.turned = Some(Instant::now());
             // Counted before the turn: what was folded in between shows as new and makes one more turn.
             self.folded_seen = folded;
+            self.turn()?;
         }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        self.writing = 1 - self.writing;
+        self.generation.set(0, self.writing, 0).context("cannot turn the fold")?;
+        self.turned = Some(Instant::now());
         Ok(())
     }
 }
@@ -188,22 +194,23 @@ impl RecordSource for RingSource {
         self.attached.detach();
         // Programs that were running when they were detached end within the grace.
         std::thread::sleep(GRACE);
-        self.drain(sink)?;
-        while self.turned.is_some() {
-            self.drain(sink)?;
+        self.drain_ring(sink);
+        // Both generations, whatever the counter says: a program may fold between its reading and the turn.
+        for _ in 0..2 {
+            self.drain_fold(sink)?;
+            self.turn()?;
         }
-        Ok(())
+        self.drain_fold(sink)
     }
 
     fn live(&mut self, sink: &mut dyn FnMut(&Conn)) -> Result<()> {
         // One row a connection, though a batch that the map changes under may repeat one.
         let mut seen = HashSet::new();
-        let (flags, by_process) = (self.flags, self.by_process);
+        let (flags, attached) = (self.flags, &self.attached);
         // SAFETY: `CONNS` maps u64 to `Conn`, both made of integers only.
         unsafe {
             crate::kernel::for_each_value::<u64, Conn>(self.conns.fd().as_fd(), BATCH, |conn| {
-                let is_owned = conn.owner_tgid() != 0 || !by_process;
-                if is_owned && seen.insert(conn.id) {
+                if attached.wants(conn) && seen.insert(conn.id) {
                     let mut conn = *conn;
                     add_flags(&mut conn, flags);
                     sink(&conn);
@@ -215,7 +222,7 @@ impl RecordSource for RingSource {
 
     fn counters(&mut self) -> Result<Counters> {
         let mut counters = Counters {
-            recursion_misses: self.attached.recursion_misses(),
+            recursion_misses: self.attached.recursion_misses()?,
             malformed: self.malformed,
             ..Counters::default()
         };
@@ -225,12 +232,20 @@ impl RecordSource for RingSource {
         Ok(counters)
     }
 
-    fn now_ns(&self) -> u64 {
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `now` is a valid place for the answer; the clock always exists.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-        now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+    fn since_ns(&self) -> u64 {
+        self.since_ns
     }
+
+    fn now_ns(&self) -> u64 {
+        monotonic_ns()
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid place for the answer; the clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// Adds what the programs do not know, where it holds: what MPTCP and sockmaps carry passes no receive hook.

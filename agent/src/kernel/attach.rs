@@ -8,7 +8,7 @@ use aya::{
     maps::{HashMap, MapError},
     programs::{Program, ProgramError},
 };
-use redial_common::{config::Config, limits, offsets::Offsets};
+use redial_common::{config::Config, limits, offsets::Offsets, record::conn::Conn};
 
 use super::{
     catalog::{self, Choice, Hook, PROBES, Part, ProbeSpec, RECEIVE, STATE},
@@ -31,6 +31,8 @@ const OBJECT_VARIABLE: &str = "REDIAL_BPF_OBJECT";
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 const TRACEFS: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
 
+/// What helps where the kernel's types are there but not as expected.
+const REMEDY_LAYOUT: &str = "this kernel's BTF is not what this version expects: use a newer redial";
 /// What gives the kernel BTF.
 const REMEDY_BTF: &str = "use a kernel built with CONFIG_DEBUG_INFO_BTF (most distributions' are)";
 
@@ -59,7 +61,10 @@ pub struct Attached {
     probes: Vec<ProbeStatus>,
     programs: Vec<&'static str>,
     live_map: &'static str,
-    by_process: bool,
+    pids: Vec<u32>,
+    comm: Option<String>,
+    /// Skipped runs of programs that are detached by now.
+    misses: u64,
 }
 
 /// Loads and attaches all probes, each by its best way.
@@ -100,7 +105,9 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         probes,
         programs,
         live_map: if allocates { LIVE_MAP } else { LIVE_MAP_PREALLOCATED },
-        by_process: !options.pids.is_empty() || options.comm.is_some(),
+        pids: options.pids.clone(),
+        comm: options.comm.clone(),
+        misses: 0,
     })
 }
 
@@ -128,9 +135,15 @@ impl Attached {
         self.live_map
     }
 
-    /// Whether a filter by process is set: a live connection without an owner may then be anybody's.
-    pub fn filters_by_process(&self) -> bool {
-        self.by_process
+    /// Whether the filters by process let `conn` through. The programs let pass what has no owner yet and decide when it
+    /// ends; while it lives, only who accepted it can tell.
+    pub fn wants(&self, conn: &Conn) -> bool {
+        let is_decided = conn.tgid != 0 || (self.pids.is_empty() && self.comm.is_none());
+        let name = conn.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+        is_decided
+            || (conn.acceptor_tgid != 0
+                && (self.pids.is_empty() || self.pids.contains(&conn.acceptor_tgid))
+                && self.comm.as_ref().is_none_or(|comm| comm.as_bytes() == name))
     }
 
     /// The maps and programs.
@@ -138,16 +151,17 @@ impl Attached {
         &mut self.ebpf
     }
 
-    /// Runs that the kernel skipped, over all attached programs.
-    pub fn recursion_misses(&self) -> u64 {
-        self.programs
-            .iter()
-            .filter_map(|name| {
-                let program = self.ebpf.program(name)?;
-                let fd = program.fd().ok()?;
-                sys::recursion_misses(fd.as_fd()).ok()
-            })
-            .sum()
+    /// Runs that the kernel skipped, over all programs, those detached by now included.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn recursion_misses(&self) -> Result<u64> {
+        self.programs.iter().try_fold(self.misses, |sum, name| Ok(sum + self.misses_of(name)?))
+    }
+
+    fn misses_of(&self, name: &str) -> Result<u64> {
+        let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
+        sys::recursion_misses(program.fd()?.as_fd()).with_context(|| format!("cannot read the counters of {name}"))
     }
 
     /// Detaches all programs; what they sent so far stays readable.
@@ -156,6 +170,7 @@ impl Attached {
     /// its sends, receives and processes are watched no more.
     pub fn detach(&mut self) {
         for name in std::mem::take(&mut self.programs).into_iter().rev() {
+            self.misses += self.misses_of(name).unwrap_or_default();
             if let Some(program) = self.ebpf.program_mut(name) {
                 // A program that cannot be unloaded now is when the process ends.
                 let _ = unload(program);
@@ -196,7 +211,7 @@ fn load_object(options: &Options, layout: Option<&Layout>, btf: Option<&Btf>) ->
         if matches!(root, Some(libc::EPERM | libc::EACCES)) {
             AttachError::Privilege(
                 "loading kernel programs is not permitted: run redial as root, or give it the capabilities \
-                 CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux 5.8)"
+                 CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE (the last to name the executables of other users)"
                     .to_owned(),
             )
         } else {
@@ -349,7 +364,7 @@ fn status(spec: &ProbeSpec, tried: &Tried, no_offsets: Option<&anyhow::Error>) -
             unknown.extend(WITHOUT_OFFSETS);
         }
         let _ = write!(reason, "{}{error:#}", if reason.is_empty() { "" } else { "; " });
-        remedy = Some(REMEDY_BTF.to_owned());
+        remedy = Some(if Path::new(BTF_PATH).exists() { REMEDY_LAYOUT } else { REMEDY_BTF }.to_owned());
     } else if state == Status::Unavailable && !tracefs_is_mounted() {
         remedy = Some("mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing".to_owned());
     }

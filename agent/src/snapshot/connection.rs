@@ -160,7 +160,7 @@ impl Connection {
         let first_turn = facts::first_turn_ns(conn);
         let turns = |one_more| if watched { Distribution::of_dist(&conn.reused, one_more) } else { None };
         let (local, remote) = (address(conn.family, &conn.local), address(conn.family, &conn.remote));
-        let keepalive = offsets.then(|| conn.has(flag::KEEPALIVE));
+        let keepalive = measured.then(|| conn.has(flag::KEEPALIVE));
         Self {
             event: match (ended, established) {
                 (false, _) => What::Opened,
@@ -206,7 +206,8 @@ impl Connection {
             keepalive,
             keepalive_idle_s: (keepalive == Some(true) && conn.keepalive_ticks != 0)
                 .then(|| f64::from(conn.keepalive_ticks) * tick_s),
-            time_wait: (ended && established).then(|| conn.has(flag::TIME_WAIT)),
+            time_wait: (ended && established && offsets && !conn.has(flag::END_UNSEEN))
+                .then(|| conn.has(flag::TIME_WAIT)),
             close_wait_s: close_wait_s(conn),
             labels: LABELS.iter().filter(|(bit, _)| conn.has(*bit)).map(|&(_, name)| name).collect(),
             placeholder: who.owner.placeholder().unwrap_or("(unknown)"),

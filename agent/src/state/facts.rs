@@ -1,7 +1,7 @@
 //! What one record says about its connection: durations and counts, `None` where it was not seen.
 
 use redial_common::{
-    record::conn::{Conn, flag},
+    record::conn::{Conn, flag, phase},
     tcp::{failed_by, role, state},
 };
 
@@ -42,7 +42,9 @@ pub fn lifetime_ns(conn: &Conn) -> Option<u64> {
 
 /// Answered turns, if turns were watched.
 pub fn exchanges(conn: &Conn) -> Option<u32> {
-    conn.has(flag::TURNS_WATCHED).then_some(conn.exchanges)
+    // The kernel counts a server's turn when the next one begins, or at the end.
+    let is_uncounted = conn.end_ns == 0 && conn.role == role::SERVER && conn.phase == phase::ANSWERED;
+    conn.has(flag::TURNS_WATCHED).then_some(conn.exchanges + u32::from(is_uncounted))
 }
 
 /// Whether it ended without an exchange; `None` when that cannot be told.

@@ -13,6 +13,9 @@ use crate::{paths, run, test::LIVE};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// Tests of kinds of sockets that the guests' older kernels tell less of: they run on this machine's own.
+const NOT_IN_GUESTS: [&str; 1] = ["kinds"];
+
 /// A program for the guest.
 pub struct Binary {
     /// Its name.
@@ -34,7 +37,8 @@ impl Binaries {
     pub fn build() -> Result<Self> {
         let mut programs = executables(cargo(&["build", "--package", "redial", "--bin", "redial"]), "bin")?;
         programs.extend(executables(cargo(&["build", "--package", LIVE, "--bins"]), "bin")?);
-        let tests = executables(cargo(&["test", "--no-run", "--package", LIVE, "--test", "*"]), "test")?;
+        let mut tests = executables(cargo(&["test", "--no-run", "--package", LIVE, "--test", "*"]), "test")?;
+        tests.retain(|test| !NOT_IN_GUESTS.contains(&test.name.as_str()));
         Ok(Self { programs, tests })
     }
 }

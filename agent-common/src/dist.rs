@@ -12,7 +12,7 @@ pub const UNIT_SHIFT: u32 = 10;
 /// (137 s and up). Count, sum and maximum are exact; a percentile read from the buckets is off by less than a factor
 /// of two.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dist {
     /// Sum of all values, ns.
     pub sum: u64,
@@ -77,12 +77,16 @@ impl Dist {
     }
 
     /// Adds all values of `other`.
+    #[expect(clippy::needless_range_loop, reason = "the kernel's verifier can bound a loop by index")]
+    #[inline(always)]
     pub fn merge(&mut self, other: &Self) {
         self.sum += other.sum;
         self.count += other.count;
-        self.max = self.max.max(other.max);
-        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
-            *mine += theirs;
+        if other.max > self.max {
+            self.max = other.max;
+        }
+        for bucket in 0..BUCKETS {
+            self.buckets[bucket] += other.buckets[bucket];
         }
     }
 }

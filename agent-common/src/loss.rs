@@ -4,34 +4,32 @@
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// Connections that were given an id, whether the live map had room for them or not.
-    Seen = 0,
     /// Connections whose record found no room in the ring and went into the fold.
-    Folded = 1,
+    Folded = 0,
     /// Folded connections whose edge found no room in the fold: counted in the totals of no edge.
-    FoldedOther = 2,
-    /// Connections that were not tracked because the live map was full (E2BIG).
-    MapFull = 3,
+    FoldedOther = 1,
+    /// Connections that were not tracked because the live map was full (E2BIG). One with data on its SYN (TCP Fast Open) is
+    /// tried again with each data, and counted each time.
+    MapFull = 2,
     /// Connections that were not tracked because the kernel had no memory at hand (ENOMEM).
-    MapNoMemory = 4,
+    MapNoMemory = 3,
     /// Connections that were not tracked for another error of the map (EBUSY, EDEADLK).
-    MapError = 5,
+    MapError = 4,
     /// Events in a process's life that found no room in the ring.
-    ProcessLost = 6,
+    ProcessLost = 5,
     /// Connections of the agent itself, left out.
-    Own = 7,
+    Own = 6,
     /// Connections left out by a filter.
-    Filtered = 8,
+    Filtered = 7,
     /// Connections whose end was missed and whose record was made later.
-    Repaired = 9,
+    Repaired = 8,
     /// Openings that were asked for and found no room in the ring.
-    OpensLost = 10,
+    OpensLost = 9,
 }
 
 impl Counter {
     /// Every counter, in order of its index.
-    pub const ALL: [Self; 11] = [
-        Self::Seen,
+    pub const ALL: [Self; 10] = [
         Self::Folded,
         Self::FoldedOther,
         Self::MapFull,

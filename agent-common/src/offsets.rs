@@ -66,6 +66,7 @@ offsets! {
     tcp_srtt_us: tcp_sock,
     tcp_rtt_min: tcp_sock,
     tcp_keepalive_time: tcp_sock,
+    tcp_clock_cache: tcp_sock,
     net_inum: net,
     net_keepalive_time: net,
     task_group_leader: task_struct,
@@ -83,6 +84,7 @@ offsets! {
     ;
     bits
     sock_kern_sock: sock,
+    sock_ipv6only: sock,
     tcp_is_mptcp: tcp_sock,
     tcp_syn_fastopen: tcp_sock,
     tcp_syn_data: tcp_sock,

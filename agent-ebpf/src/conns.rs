@@ -62,7 +62,6 @@ fn connecting<S: Sock>(sock: S) {
     if conn.tgid == 0 {
         inherit(sock, conn);
     }
-    conn.id = next_id();
     insert(sock.key(), conn);
 }
 
@@ -81,7 +80,8 @@ fn inherit<S: Sock>(sock: S, conn: &mut Conn) {
 fn established<S: Sock>(sock: S, old: u8) {
     if let Some(conn) = get(sock.key()) {
         sock.write_tuple(conn);
-        become_established(sock, conn, now());
+        let at = sock.packet_ns(conn.start_ns);
+        become_established(sock, conn, at);
     } else if old == state::SYN_RECV
         && let Some(conn) = from_listener(sock, NewConn::FromListener)
     {
@@ -117,12 +117,11 @@ fn from_listener<'a, S: Sock>(sock: S, place: NewConn) -> Option<&'a mut Conn> {
     let conn = blank(place)?;
     conn.role = role::SERVER;
     conn.state = state::SYN_RECV;
-    conn.start_ns = now();
+    conn.start_ns = sock.packet_ns(0);
     if !is_wanted(sock, conn) {
         return None;
     }
     conn.flags |= sock.early_labels();
-    conn.id = next_id();
     Some(conn)
 }
 
@@ -270,6 +269,13 @@ fn closed<S: Sock>(sock: S, old: u8) {
 pub fn repair<S: Sock>(sock: S) {
     let key = sock.key();
     let Some(conn) = get(key) else { return };
+    end_unseen(conn);
+    finish(sock, conn, conn.state);
+    remove(key);
+}
+
+#[inline(always)]
+fn end_unseen(conn: &mut Conn) {
     count(Counter::Repaired);
     conn.flags |= flag::END_UNSEEN;
     if conn.established_ns == 0 {
@@ -277,8 +283,6 @@ pub fn repair<S: Sock>(sock: S) {
     } else if conn.closed_by == closed_by::NONE {
         conn.closed_by = closed_by::UNKNOWN;
     }
-    finish(sock, conn, conn.state);
-    remove(key);
 }
 
 /// The attempt failed with `error` before a SYN could be sent: there was no state change to follow.
@@ -297,25 +301,32 @@ pub fn failed_early<S: Sock>(sock: S, error: u32, fill_remote: impl FnOnce(&mut 
     conn.flags |= flag::NO_SYN;
     conn.error = error;
     conn.failed_by = by_error(error as i32);
-    conn.id = next_id();
     emit::ended(conn);
 }
 
 #[inline(always)]
 fn finish<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
-    conn.end_ns = now();
-    if conn.closing_ns == 0 {
-        conn.closing_ns = conn.end_ns;
-    }
-    if setting!(offsets_known) == 0 {
-        conn.flags |= flag::NO_OFFSETS;
-    } else {
+    if setting!(offsets_known) != 0 {
         sock.write_facts(conn);
         if sock.fin_received() {
             conn.flags |= flag::FIN_RECEIVED;
         }
         count_payload_only(conn, last);
     }
+    send(conn, now());
+}
+
+/// Sends the record of a connection that ended at `at`, if the filters want it.
+#[inline(always)]
+fn send(conn: &mut Conn, at: u64) {
+    conn.end_ns = at;
+    if conn.closing_ns == 0 {
+        conn.closing_ns = at;
+    }
+    if setting!(offsets_known) == 0 {
+        conn.flags |= flag::NO_OFFSETS;
+    }
+    conn.drop_unwatched();
     // Filters by process let pass what has no process yet; without one at the end, it was none of theirs.
     if conn.tgid == 0 && !owner::wants(conn.acceptor_tgid, &conn.comm) {
         count(Counter::Filtered);
@@ -403,28 +414,26 @@ fn passes(conn: &Conn) -> bool {
     wanted
 }
 
-/// A connection with nothing in it.
+/// A connection with nothing in it but an id.
 #[inline(always)]
 fn blank<'a>(place: NewConn) -> Option<&'a mut Conn> {
     let conn = NEW_CONN.get_ptr_mut(place as u32)?;
+    // SAFETY: the helper has no arguments.
+    let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
     // SAFETY: this CPU's own place for this kind of program, which does not run twice on a CPU at a time. Only the
     // head is ever written there: the distributions stay zero.
     unsafe {
+        // Counted on from the connection that was put together here before.
+        let id = ((*conn).id + 1) | (cpu << 48) | ((place as u64) << 40);
         // Volatile, or the compiler makes it a call of a `memset` that goes byte by byte.
         for word in 0..HEAD_LEN / 8 {
             conn.cast::<u64>().add(word).write_volatile(0);
         }
         (*conn).kind = redial_common::record::Kind::Conn as u32;
+        (*conn).flags = flag::TURNS_WATCHED;
+        (*conn).id = id;
         Some(&mut *conn)
     }
-}
-
-/// Unique within one run: the CPU and this CPU's count.
-#[inline(always)]
-fn next_id() -> u64 {
-    // SAFETY: the helper has no arguments.
-    let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
-    (cpu << 48) | count(Counter::Seen)
 }
 
 #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would go over the stack, which it exceeds")]
@@ -434,18 +443,8 @@ fn insert(key: u64, conn: &mut Conn) {
     if result == Err(EEXIST) {
         // The socket is used again and the end of its last connection was missed.
         if let Some(before) = get(key) {
-            count(Counter::Repaired);
-            before.flags |= flag::END_UNSEEN;
-            before.end_ns = conn.start_ns;
-            if before.closing_ns == 0 {
-                before.closing_ns = conn.start_ns;
-            }
-            if before.established_ns == 0 {
-                before.failed_by = failed_by::OTHER;
-            } else if before.closed_by == closed_by::NONE {
-                before.closed_by = closed_by::UNKNOWN;
-            }
-            emit::ended(before);
+            end_unseen(before);
+            send(before, conn.start_ns);
         }
         result = conns().insert(key, &*conn, BPF_ANY);
     }

@@ -2,14 +2,12 @@
 
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ringbuf_output};
 use redial_common::{
-    dist::Dist,
-    edge::{FOLD_OTHER_ROLES, FoldKey, FoldTotals},
+    edge::{FOLD_NESTED, FoldKey, FoldTotals, fold_other_place},
     loss::Counter,
-    record::conn::{Conn, HEAD_LEN, flag},
-    tcp::{closed_by, failed_by, role},
+    record::conn::{Conn, HEAD_LEN},
 };
 
-use crate::maps::{FOLD, FOLD_EMPTY, FOLD_OTHER, GENERATION, RECORDS, count};
+use crate::maps::{FOLD, FOLD_EMPTY, FOLD_OTHER, FOLDING, GENERATION, RECORDS, count};
 
 /// User space drains on a timer: a wakeup a record would cost more than all the rest.
 const BPF_RB_NO_WAKEUP: u64 = 1;
@@ -50,35 +48,34 @@ pub fn ended(conn: &Conn) {
 
 #[inline(never)]
 fn fold(conn: &Conn) -> u64 {
-    let is_server = conn.role == role::SERVER;
-    let key = FoldKey {
-        remote: if is_server { [0; 16] } else { conn.remote },
-        netns: conn.netns,
-        tgid: conn.owner_tgid(),
-        port: if is_server { conn.local_port } else { conn.remote_port },
-        family: conn.family,
-        role: conn.role,
-        // SAFETY: the helper has no arguments.
-        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
-        generation: GENERATION.get(0).copied().unwrap_or(0) as u16,
+    let Some(depth) = FOLDING.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this CPU's own slot; who interrupts puts it back before this goes on.
+    let is_nested = unsafe {
+        *depth += 1;
+        *depth > 1
     };
+    // SAFETY: the helper has no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    let generation = GENERATION.get(0).copied().unwrap_or(0) as u8;
+    let key = FoldKey::of(conn, cpu | if is_nested { FOLD_NESTED } else { 0 }, generation);
     if let Some(totals) = totals_of(&key, conn) {
-        add(totals, conn);
+        totals.add(conn);
     } else {
         count(Counter::FoldedOther);
-        let place = u32::from(key.generation) * FOLD_OTHER_ROLES + u32::from(key.role);
-        if let Some(totals) = FOLD_OTHER.get_ptr_mut(place) {
-            // SAFETY: this CPU's own slot.
-            add(unsafe { &mut *totals }, conn);
+        if let Some(totals) = FOLD_OTHER.get_ptr_mut(fold_other_place(generation, is_nested, conn.role)) {
+            // SAFETY: this CPU's own slot, and this depth's.
+            unsafe { (*totals).add(conn) };
         }
     }
+    // SAFETY: as above.
+    unsafe { *depth -= 1 };
     0
 }
 
 #[inline(always)]
 fn totals_of<'a>(key: &FoldKey, conn: &Conn) -> Option<&'a mut FoldTotals> {
     if let Some(totals) = FOLD.get_ptr_mut(key) {
-        // SAFETY: a slot of the map with this CPU as its only writer.
+        // SAFETY: a slot of the map with one writer, which its key names.
         return Some(unsafe { &mut *totals });
     }
     let empty = FOLD_EMPTY.get(0)?;
@@ -88,65 +85,4 @@ fn totals_of<'a>(key: &FoldKey, conn: &Conn) -> Option<&'a mut FoldTotals> {
     let totals = unsafe { &mut *totals };
     totals.comm = conn.comm;
     Some(totals)
-}
-
-#[inline(always)]
-fn add(totals: &mut FoldTotals, conn: &Conn) {
-    totals.records += 1;
-    totals.exchanges += u64::from(conn.exchanges);
-    totals.bytes_sent += conn.bytes_sent;
-    totals.bytes_received += conn.bytes_received;
-    totals.retransmits += u64::from(conn.retransmits);
-    totals.busy_ns += conn.busy_ns;
-    totals.time_wait += u64::from(conn.has(flag::TIME_WAIT));
-    let why_failed = usize::from(conn.failed_by);
-    let why_closed = usize::from(conn.closed_by);
-    if conn.established_ns == 0 {
-        if why_failed < failed_by::COUNT {
-            totals.failed_by[why_failed] += 1;
-        }
-        return;
-    }
-    if why_closed < closed_by::COUNT {
-        totals.closed_by[why_closed] += 1;
-    }
-    let end_was_seen = !conn.has(flag::END_UNSEEN);
-    if end_was_seen && let Some(idle) = conn.idle_at_close_ns() {
-        totals.idle_at_close.add(idle);
-    }
-    totals.unused += u64::from(conn.exchanges == 0);
-    if conn.has(flag::ADOPTED) {
-        totals.adopted += 1;
-    } else {
-        totals.opened += 1;
-        if end_was_seen {
-            totals.lifetime.add(conn.end_ns.saturating_sub(conn.established_ns));
-        }
-        totals.first_exchanges += u64::from(conn.exchanges != 0);
-        let connect = conn.established_ns.saturating_sub(conn.start_ns);
-        let is_client = conn.role == role::CLIENT;
-        if is_client {
-            totals.connect.add(connect);
-        }
-        if conn.first_answer_ns != 0 {
-            totals.first.add(conn.first_turn_ns + if is_client { connect } else { 0 });
-        }
-    }
-    if conn.reused.count != 0 {
-        merge(&mut totals.reused, &conn.reused);
-        merge(&mut totals.idle, &conn.idle);
-    }
-}
-
-/// [`Dist::merge`] as a loop that the verifier can bound.
-#[inline(always)]
-fn merge(into: &mut Dist, from: &Dist) {
-    into.sum += from.sum;
-    into.count += from.count;
-    if from.max > into.max {
-        into.max = from.max;
-    }
-    for bucket in 0..redial_common::dist::BUCKETS {
-        into.buckets[bucket] += from.buckets[bucket];
-    }
 }

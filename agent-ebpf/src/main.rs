@@ -4,6 +4,7 @@
 //! live state. `sock` reads sockets, `owner` and some probes read tasks; `emit` is the only one that sends.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod conns;
 mod emit;

@@ -1,12 +1,14 @@
 //! The maps: live connections, the ring of records, the fold for when it is full, and counters.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use redial_common::{
-    edge::{FOLD_OTHER_ROLES, FoldKey, FoldTotals},
+    edge::{FOLD_OTHER_PLACES, FoldKey, FoldTotals},
     limits,
     loss::Counter,
     record::{conn::Conn, process::Process},
@@ -40,9 +42,13 @@ pub static FOLD: HashMap<FoldKey, FoldTotals> = HashMap::with_max_entries(limits
 #[map]
 pub static FOLD_EMPTY: PerCpuArray<FoldTotals> = PerCpuArray::with_max_entries(1, 0);
 
-/// Totals of the connections that the fold had no room for, by generation and role.
+/// Totals of the connections that the fold had no room for, by generation, depth and role.
 #[map]
-pub static FOLD_OTHER: PerCpuArray<FoldTotals> = PerCpuArray::with_max_entries(2 * FOLD_OTHER_ROLES, 0);
+pub static FOLD_OTHER: PerCpuArray<FoldTotals> = PerCpuArray::with_max_entries(FOLD_OTHER_PLACES, 0);
+
+/// How many programs are folding on this CPU: a softirq may interrupt one in a process.
+#[map]
+pub static FOLDING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// Which generation of the fold is written now (0 or 1); user space turns it.
 #[map]
@@ -60,15 +66,17 @@ pub static NEW_CONN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(NewConn::
 #[map]
 pub static NEW_PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(1, 0);
 
-/// Socket and address by thread, while a thread is inside the kernel's connect function.
+/// Socket and address by thread, while a thread is inside the kernel's connect function. The oldest give way: a return
+/// that the kernel did not tell leaves one behind.
 #[map]
-pub static CONNECTING: HashMap<u64, [u64; 2]> = HashMap::with_max_entries(limits::CONNECTING, 0);
+pub static CONNECTING: LruHashMap<u64, [u64; 2]> = LruHashMap::with_max_entries(limits::CONNECTING, 0);
 
 /// The processes that the filter lets through.
 #[map]
 pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(limits::PIDS, 0);
 
-/// The programs that make connections: one of them may interrupt another on the same CPU, but none itself.
+/// The programs that make connections. A softirq may interrupt what runs in a process on the same CPU, never another
+/// softirq; hence a place for each, though state changes alone are one program.
 #[derive(Clone, Copy)]
 pub enum NewConn {
     /// State changes in the process that connects.
@@ -88,14 +96,11 @@ impl NewConn {
     pub const COUNT: u32 = 5;
 }
 
-/// Adds one to a counter of this CPU and returns what it was; 0 when the map cannot be read.
+/// Adds one to a counter of this CPU; atomic, because a softirq may interrupt it here.
 #[inline(always)]
-pub fn count(counter: Counter) -> u64 {
-    let Some(value) = COUNTERS.get_ptr_mut(counter as u32) else { return 0 };
-    // SAFETY: a slot of this CPU's own; the pointer was just looked up.
-    unsafe {
-        let before = *value;
-        *value = before + 1;
-        before
+pub fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: an aligned slot of the map. An instruction, since the target's `AtomicU64` cannot add.
+        unsafe { asm!("lock *(u64 *)({slot} + 0) += {one}", slot = in(reg) value, one = in(reg) 1_u64) };
     }
 }

@@ -1,9 +1,6 @@
 //! The process that is running now, and whether the filters want it.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_current_cgroup_id,
-    generated::bpf_get_current_task,
-};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_get_current_task};
 use redial_common::{
     loss::Counter,
     record::conn::{COMM_LEN, Conn, flag},
@@ -58,9 +55,7 @@ pub fn clear_kernel_label(conn: &mut Conn) {
 #[inline(always)]
 pub fn copy(conn: &mut Conn, other: &Conn) {
     conn.tgid = other.tgid;
-    conn.tid = other.tid;
     conn.comm = other.comm;
-    conn.cgroup_id = other.cgroup_id;
     conn.acceptor_tgid = other.acceptor_tgid;
 }
 
@@ -81,23 +76,24 @@ pub fn claim(conn: &mut Conn) -> bool {
         return false;
     }
     conn.tgid = tgid;
-    conn.tid = pid_tgid as u32;
     conn.comm = comm;
-    // SAFETY: the helper has no arguments.
-    conn.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     true
 }
 
 /// Notes that the current process accepted `conn`, unless it is left out: then says so and counts it.
 #[inline(always)]
 pub fn accept(conn: &mut Conn) -> bool {
+    if is_kernel_thread(conn) {
+        return true;
+    }
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     if is_own(tgid) {
         return false;
     }
     conn.acceptor_tgid = tgid;
-    clear_kernel_label(conn);
+    // A listener of the kernel's making hands its label down to sockets that processes accept.
+    conn.flags &= !flag::KERNEL_SOCKET;
     // The name is wanted only if nobody uses the connection before it ends, and user space knows it then; a filter by
     // name cannot wait for that.
     if conn.tgid == 0 && setting!(comm)[0] != 0 {

@@ -6,7 +6,10 @@ use redial_common::{
     tcp::{family, role},
 };
 
-use crate::settings::{known, offset};
+use crate::{
+    conns::now,
+    settings::{known, offset},
+};
 
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
@@ -105,6 +108,9 @@ pub trait Sock: Copy {
     fn error(self) -> u32;
     /// `write_seq` and `copied_seq`.
     fn seqs(self) -> Option<(u32, u32)>;
+    /// When the packet that is worked on now came, or the clock's time where the socket keeps an older one than
+    /// `not_before`: ns of CLOCK_MONOTONIC. For state changes that a packet makes.
+    fn packet_ns(self, not_before: u64) -> u64;
     /// `snd_una`.
     fn snd_una(self) -> u32;
     /// Whether payload waits to be read.
@@ -121,6 +127,8 @@ pub trait Sock: Copy {
     fn early_labels(self) -> u32;
     /// Writes what is known once it is: labels, and the sequence numbers that turns are counted from.
     fn write_established(self, conn: &mut Conn);
+    /// Whether it takes no IPv4 (IPV6_V6ONLY).
+    fn is_v6_only(self) -> bool;
     /// Writes byte counts, retransmits, round-trip times, keepalive and what labels have come since.
     fn write_facts(self, conn: &mut Conn);
 }
@@ -247,6 +255,20 @@ impl<F: Fields> Sock for Known<F> {
     }
 
     #[inline(always)]
+    fn packet_ns(self, not_before: u64) -> u64 {
+        // `tcp_mstamp_refresh`: the kernel has just read the clock itself, and reading it is dear.
+        if known(offset!(tcp_clock_cache))
+            && let Some(tcp) = self.0.as_tcp()
+        {
+            let at: u64 = tcp.field(offset!(tcp_clock_cache));
+            if at > not_before {
+                return at;
+            }
+        }
+        now()
+    }
+
+    #[inline(always)]
     fn snd_una(self) -> u32 {
         self.0.as_tcp().map_or(0, |tcp| tcp.field(offset!(tcp_snd_una)))
     }
@@ -293,6 +315,11 @@ impl<F: Fields> Sock for Known<F> {
     }
 
     #[inline(always)]
+    fn is_v6_only(self) -> bool {
+        self.bit(offset!(sock_ipv6only))
+    }
+
+    #[inline(always)]
     fn write_established(self, conn: &mut Conn) {
         let Some(tcp) = self.0.as_tcp() else { return };
         conn.flags |= Self(tcp).tcp_labels();
@@ -323,6 +350,9 @@ impl<F: Fields> Sock for Known<F> {
         conn.bytes_sent = tcp.field(offset!(tcp_bytes_acked));
         conn.bytes_received = tcp.field(offset!(tcp_bytes_received));
         conn.retransmits = tcp.field(offset!(tcp_total_retrans));
+        if conn.unanswered != 0 && tcp.field::<u32>(offset!(tcp_snd_una)) != conn.unanswered_una {
+            conn.unanswered = 0;
+        }
         // Kept by the kernel in eighths of a microsecond.
         conn.srtt_us = tcp.field::<u32>(offset!(tcp_srtt_us)) >> 3;
         // `struct minmax_sample { u32 t; u32 v; }`: the value follows its time.

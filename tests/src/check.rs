@@ -64,7 +64,10 @@ pub fn totals(trace: &Trace, truth: &[&Conn], failed: u64) -> Result<()> {
     let totals = &summary.totals;
     let n = truth.len() as u64;
     let about = || format!("\nsummary: {summary:?}");
-    ensure!(summary.losses.values().all(|&lost| lost == 0), "nothing may be lost here{}", about());
+    // A skipped run loses nothing by itself, and happens where any process that reads a BPF map loses its CPU: what it
+    // did lose, the lines and sums below would show.
+    let lost = summary.losses.iter().filter(|(cause, _)| *cause != "recursion").map(|(_, &lost)| lost).sum::<u64>();
+    ensure!(lost == 0, "nothing may be lost here{}", about());
     ensure!(summary.records == trace.records.len() as u64, "records is not the number of lines{}", about());
     ensure!(summary.records + summary.folded == n + failed, "{} ends{}", n + failed, about());
     ensure!(totals.closed == n && totals.failed == failed, "closed {n}, failed {failed}{}", about());

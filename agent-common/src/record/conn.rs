@@ -21,32 +21,29 @@ pub mod flag {
     pub const USER_DATA: u32 = 1 << 5;
     /// The last transition implies that a TIME-WAIT socket was left behind.
     pub const TIME_WAIT: u32 = 1 << 6;
-    /// A RST was received.
-    pub const RESET_RECEIVED: u32 = 1 << 7;
-    /// A RST was sent while the connection was still known.
-    pub const RESET_SENT: u32 = 1 << 8;
+    /// A RST was received or sent when a FIN had gone or come already.
+    pub const RESET_AFTER_FIN: u32 = 1 << 7;
     /// SO_KEEPALIVE was set when last looked at.
-    pub const KEEPALIVE: u32 = 1 << 9;
-    /// The application closed its last descriptor.
-    pub const APP_CLOSED: u32 = 1 << 10;
+    pub const KEEPALIVE: u32 = 1 << 8;
     /// At least one exchange's beginning was not seen (its response time is missing).
-    pub const START_UNSEEN: u32 = 1 << 11;
+    pub const START_UNSEEN: u32 = 1 << 9;
     /// The attempt failed before a SYN could be sent.
-    pub const NO_SYN: u32 = 1 << 12;
+    pub const NO_SYN: u32 = 1 << 10;
     /// The end was not seen: the record was made when the socket was destroyed or taken for a new connection.
-    pub const END_UNSEEN: u32 = 1 << 13;
+    pub const END_UNSEEN: u32 = 1 << 11;
     /// The peer's FIN was received.
-    pub const FIN_RECEIVED: u32 = 1 << 14;
+    pub const FIN_RECEIVED: u32 = 1 << 12;
     /// Field offsets were not known: bytes, retransmits, errors and the namespace were not read.
-    pub const NO_OFFSETS: u32 = 1 << 15;
-    /// Sends and receives were watched, so no exchange means that there was none.
-    pub const TURNS_WATCHED: u32 = 1 << 16;
+    pub const NO_OFFSETS: u32 = 1 << 13;
+    /// Data pass the hooks for sends and receives, so no exchange means that there was none. User space takes it off
+    /// where the hooks could not be attached.
+    pub const TURNS_WATCHED: u32 = 1 << 14;
     /// `bytes_sent`, `bytes_received`, `retransmits` and the round-trip times were read from the socket at the end.
-    pub const FINAL_READ: u32 = 1 << 17;
+    pub const FINAL_READ: u32 = 1 << 15;
     /// A listener closed before the connection was accepted.
-    pub const NEVER_ACCEPTED: u32 = 1 << 18;
+    pub const NEVER_ACCEPTED: u32 = 1 << 16;
     /// Put together from a checkpoint (TCP_REPAIR): there was no handshake.
-    pub const RESTORED: u32 = 1 << 19;
+    pub const RESTORED: u32 = 1 << 17;
 }
 
 /// Where a connection is within a turn.
@@ -63,6 +60,8 @@ pub mod phase {
 pub const COMM_LEN: usize = 16;
 
 /// One connection. Times are nanoseconds of CLOCK_MONOTONIC; 0 means that it did not happen or was not seen.
+///
+/// What sends and receives write comes first, so that it lies in few cache lines.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Conn {
@@ -70,32 +69,56 @@ pub struct Conn {
     pub kind: u32,
     /// Bits of [`flag`].
     pub flags: u32,
-    /// Unique within one run of the agent: CPU number in the upper 16 bits, a counter in the others.
+    /// Owner: the process that connected, or that serves an accepted connection; 0 when not known.
+    pub tgid: u32,
+    /// Turns that were answered; while a server's connection lives, without the one that is under way or was answered
+    /// last.
+    pub exchanges: u32,
+    /// `write_seq` at the last receive (or at ESTABLISHED).
+    pub seq_at_recv: u32,
+    /// `copied_seq` at the last receive (or at ESTABLISHED).
+    pub copied_seq: u32,
+    /// One of [`crate::tcp::role`].
+    pub role: u8,
+    /// One of [`phase`].
+    pub phase: u8,
+    /// One of [`crate::tcp::family`].
+    pub family: u8,
+    /// One of [`crate::tcp::state`]: the last one but CLOSE.
+    pub state: u8,
+    /// One of [`crate::tcp::closed_by`].
+    pub closed_by: u8,
+    /// One of [`crate::tcp::failed_by`].
+    pub failed_by: u8,
+    /// Zero.
+    pub pad: [u8; 2],
+    /// The last send.
+    pub last_send_ns: u64,
+    /// The last receive.
+    pub last_recv_ns: u64,
+    /// When the turn that is under way began; 0 when its beginning was not seen.
+    pub turn_start_ns: u64,
+    /// Idle time before the turn that is under way, ns.
+    pub turn_idle_ns: u64,
+    /// Time within turns, ns: from a turn's beginning to the last answering activity before the next one.
+    pub busy_ns: u64,
+    /// When the first send returned.
+    pub first_send_ns: u64,
+    /// Client: first byte of the first answer read. Server: first answer sent.
+    pub first_answer_ns: u64,
+    /// How long the first turn took, ns. Later turns are in [`Conn::reused`].
+    pub first_turn_ns: u64,
+    /// Unique within one run of the agent: CPU number in the upper 16 bits, the kind of program that made it in the next
+    /// eight, a counter in the others.
     pub id: u64,
     /// Client: SYN-SENT; server: ESTABLISHED; adopted: when it was first seen.
     pub start_ns: u64,
     /// When it became ESTABLISHED.
     pub established_ns: u64,
-    /// When the first send returned.
-    pub first_send_ns: u64,
-    /// Client: first byte of the first answer read. Server: first answer sent.
-    pub first_answer_ns: u64,
-    /// The last send.
-    pub last_send_ns: u64,
-    /// The last receive.
-    pub last_recv_ns: u64,
     /// When the first FIN or RST went or came.
     pub closing_ns: u64,
     /// When it reached CLOSED.
     pub end_ns: u64,
-    /// When the turn that is under way began; 0 when its beginning was not seen.
-    pub turn_start_ns: u64,
-    /// Idle time before the turn that is under way, ns.
-    pub turn_idle_ns: u64,
-    /// How long the first turn took, ns. Later turns are in [`Conn::reused`].
-    pub first_turn_ns: u64,
-    /// Time within turns, ns: from a turn's beginning to the last answering activity before the next one.
-    pub busy_ns: u64,
     /// When the peer's FIN came and ours had not gone (CLOSE-WAIT began).
     pub close_wait_ns: u64,
     /// When CLOSE-WAIT ended.
@@ -104,24 +127,16 @@ pub struct Conn {
     pub bytes_sent: u64,
     /// Payload bytes received in order.
     pub bytes_received: u64,
-    /// cgroup v2 id of the owner.
-    pub cgroup_id: u64,
-    /// Owner: the process that connected, or that serves an accepted connection; 0 when not known.
-    pub tgid: u32,
-    /// The owner's thread.
-    pub tid: u32,
     /// The process that accepted; 0 when not seen.
     pub acceptor_tgid: u32,
     /// The process that closed the last descriptor; 0 when not seen.
     pub closer_tgid: u32,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// Turns that were answered; while a server's connection lives, without the one that is under way or was answered
-    /// last.
-    pub exchanges: u32,
     /// Segments sent again, SYN included.
     pub retransmits: u32,
-    /// Segments sent again since the peer last acknowledged anything new.
+    /// Segments sent again since the peer last acknowledged anything new; [`u32::MAX`] where user space knows that they
+    /// were not watched.
     pub unanswered: u32,
     /// `snd_una` when [`Conn::unanswered`] began to count.
     pub unanswered_una: u32,
@@ -131,34 +146,18 @@ pub struct Conn {
     pub min_rtt_us: u32,
     /// Idle time before the first TCP keepalive probe, in the kernel's ticks.
     pub keepalive_ticks: u32,
-    /// `write_seq` at the last receive (or at ESTABLISHED).
-    pub seq_at_recv: u32,
-    /// `copied_seq` at the last receive (or at ESTABLISHED).
-    pub copied_seq: u32,
     /// `sk_err` at the end, or what `connect` returned, as a positive error number.
     pub error: u32,
     /// Local port.
     pub local_port: u16,
     /// Remote port.
     pub remote_port: u16,
+    /// Zero.
+    pub pad_ports: u32,
     /// Local address; IPv4 in the first four bytes.
     pub local: [u8; 16],
     /// Remote address; IPv4 in the first four bytes.
     pub remote: [u8; 16],
-    /// One of [`crate::tcp::family`].
-    pub family: u8,
-    /// One of [`crate::tcp::role`].
-    pub role: u8,
-    /// One of [`crate::tcp::state`]: the last one but CLOSE.
-    pub state: u8,
-    /// One of [`phase`].
-    pub phase: u8,
-    /// One of [`crate::tcp::closed_by`].
-    pub closed_by: u8,
-    /// One of [`crate::tcp::failed_by`].
-    pub failed_by: u8,
-    /// Zero.
-    pub pad: [u8; 2],
     /// Name of the owner's process when it was seen, ended by a zero.
     pub comm: [u8; COMM_LEN],
     /// Turns on a connection that had carried one before.
@@ -170,7 +169,7 @@ pub struct Conn {
 /// Length of a [`Conn`] without its distributions.
 pub const HEAD_LEN: usize = core::mem::offset_of!(Conn, reused);
 
-const _: () = assert!(HEAD_LEN == 272);
+const _: () = assert!(HEAD_LEN == 264);
 const _: () = assert!(size_of::<Conn>() == HEAD_LEN + 2 * size_of::<Dist>());
 
 impl Conn {
@@ -178,50 +177,49 @@ impl Conn {
     pub const ZERO: Self = Self {
         kind: super::Kind::Conn as u32,
         flags: 0,
+        tgid: 0,
+        exchanges: 0,
+        seq_at_recv: 0,
+        copied_seq: 0,
+        role: 0,
+        phase: 0,
+        family: 0,
+        state: 0,
+        closed_by: 0,
+        failed_by: 0,
+        pad: [0; 2],
+        last_send_ns: 0,
+        last_recv_ns: 0,
+        turn_start_ns: 0,
+        turn_idle_ns: 0,
+        busy_ns: 0,
+        first_send_ns: 0,
+        first_answer_ns: 0,
+        first_turn_ns: 0,
         id: 0,
         start_ns: 0,
         established_ns: 0,
-        first_send_ns: 0,
-        first_answer_ns: 0,
-        last_send_ns: 0,
-        last_recv_ns: 0,
         closing_ns: 0,
         end_ns: 0,
-        turn_start_ns: 0,
-        turn_idle_ns: 0,
-        first_turn_ns: 0,
-        busy_ns: 0,
         close_wait_ns: 0,
         close_wait_end_ns: 0,
         bytes_sent: 0,
         bytes_received: 0,
-        cgroup_id: 0,
-        tgid: 0,
-        tid: 0,
         acceptor_tgid: 0,
         closer_tgid: 0,
         netns: 0,
-        exchanges: 0,
         retransmits: 0,
         unanswered: 0,
         unanswered_una: 0,
         srtt_us: 0,
         min_rtt_us: 0,
         keepalive_ticks: 0,
-        seq_at_recv: 0,
-        copied_seq: 0,
         error: 0,
         local_port: 0,
         remote_port: 0,
+        pad_ports: 0,
         local: [0; 16],
         remote: [0; 16],
-        family: 0,
-        role: 0,
-        state: 0,
-        phase: 0,
-        closed_by: 0,
-        failed_by: 0,
-        pad: [0; 2],
         comm: [0; COMM_LEN],
         reused: Dist::EMPTY,
         idle: Dist::EMPTY,
@@ -234,11 +232,12 @@ impl Conn {
         if self.tgid == 0 { self.acceptor_tgid } else { self.tgid }
     }
 
-    /// Idle time when it began to close, ns; `None` when nothing was sent or received.
+    /// Takes [`flag::TURNS_WATCHED`] off where data pass no hook: what MPTCP and sockmaps carry does not.
     #[inline(always)]
-    pub const fn idle_at_close_ns(&self) -> Option<u64> {
-        let last = if self.last_send_ns > self.last_recv_ns { self.last_send_ns } else { self.last_recv_ns };
-        if last == 0 { None } else { Some(self.closing_ns.saturating_sub(last)) }
+    pub const fn drop_unwatched(&mut self) {
+        if self.flags & (flag::MPTCP | flag::USER_DATA) != 0 {
+            self.flags &= !flag::TURNS_WATCHED;
+        }
     }
 
     /// Whether all of `bits` are set.

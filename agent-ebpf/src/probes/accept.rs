@@ -58,7 +58,9 @@ fn returned(ctx: &TracePointContext) {
     if fd >= 0
         && let Some(sock) = socket_of(fd as u64)
     {
-        accepted(Known(Bare(sock)).first_subflow().unwrap_or(sock));
+        // Few are MPTCP's, whose descriptor's socket is none that is followed.
+        let followed = if conns::get(sock).is_some() { Some(sock) } else { Known(Bare(sock)).first_subflow() };
+        followed.into_iter().for_each(accepted);
     }
 }
 

@@ -9,7 +9,6 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use redial_common::record::conn::flag;
 
 use super::{DONE, DONE_U32};
 use crate::{conns, owner};
@@ -31,10 +30,9 @@ pub fn close_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn closing(sock: u64) {
-    if let Some(conn) = conns::get(sock) {
-        conn.flags |= flag::APP_CLOSED;
-        if conn.closer_tgid == 0 {
-            conn.closer_tgid = owner::tgid();
-        }
+    if let Some(conn) = conns::get(sock)
+        && conn.closer_tgid == 0
+    {
+        conn.closer_tgid = owner::tgid();
     }
 }

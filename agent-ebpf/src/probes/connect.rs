@@ -56,7 +56,8 @@ pub fn connect_v6_fexit(ctx: FExitContext) -> i32 {
     DONE
 }
 
-/// `is_v6`: it hands IPv4-mapped addresses to the other function, which has told of the failure already.
+/// `is_v6`: it hands IPv4-mapped addresses to the other function, which has told of the failure already, unless the
+/// socket takes none.
 #[inline(always)]
 fn returned(ctx: &FExitContext, is_v6: bool) {
     let result = ctx.arg::<i32>(3);
@@ -65,7 +66,8 @@ fn returned(ctx: &FExitContext, is_v6: bool) {
         if is_before_syn(sock, result) {
             // SAFETY: the helper checks the address.
             let address = unsafe { bpf_probe_read_kernel(ctx.arg::<*const Address>(1)) };
-            failed(sock, result, address.ok().filter(|address| !(is_v6 && address.is_v4_mapped())));
+            let was_told = |address: &Address| is_v6 && address.is_v4_mapped() && !sock.is_v6_only();
+            failed(sock, result, address.ok().filter(|address| !was_told(address)));
         }
     }
 }

@@ -81,7 +81,8 @@ fn current(event: u32, path: Option<u64>) {
 #[inline(always)]
 fn send(event: u32, tgid: u32, parent: u32, comm: [u8; COMM_LEN], path: Option<u64>) {
     let Some(record) = NEW_PROCESS.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's own place; the three programs run with interrupts of their own kind shut out.
+    // SAFETY: this CPU's own place: forks, execs and exits happen in processes, and none takes the CPU from another
+    // while a tracepoint's programs run.
     let record = unsafe { &mut *record };
     record.kind = Kind::Process as u32;
     record.event = event;

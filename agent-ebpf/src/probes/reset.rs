@@ -1,41 +1,54 @@
-//! Resets, received and sent.
+//! Resets on connections that were closing already.
 //!
 //! Hooks: `tp_btf tcp_receive_reset`, `tp_btf tcp_send_reset`, `tracepoint tcp/tcp_receive_reset`
 //!
-//! Who reset first is told by the state changes; these mark a reset on a connection that was closing already.
+//! A reset of an established connection is told by its state change: here it costs no more than a look at its state.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use redial_common::record::conn::flag;
+use redial_common::{record::conn::flag, tcp::state};
 
 use super::{DONE, DONE_U32, word};
-use crate::conns;
+use crate::{
+    conns,
+    settings::setting,
+    sock::{Bare, Known, Sock, Typed},
+};
 
 /// `tcp_receive_reset(struct sock *sk)`
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn receive_reset_tp_btf(ctx: BtfTracePointContext) -> i32 {
-    mark(ctx.arg(0), flag::RESET_RECEIVED);
+    reset(Known(Typed(ctx.arg(0))));
     DONE
 }
 
 /// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, ...)`; `sk` may be null.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn send_reset_tp_btf(ctx: BtfTracePointContext) -> i32 {
-    mark(ctx.arg(0), flag::RESET_SENT);
+    let sock: *const u8 = ctx.arg(0);
+    if !sock.is_null() {
+        reset(Known(Typed(sock)));
+    }
     DONE
 }
 
 #[tracepoint(category = "tcp", name = "tcp_receive_reset")]
 pub fn receive_reset_tracepoint(ctx: TracePointContext) -> u32 {
-    mark(word::<1>(&ctx), flag::RESET_RECEIVED);
+    if setting!(offsets_known) != 0 {
+        reset(Known(Bare(word::<1>(&ctx))));
+    }
     DONE_U32
 }
 
 #[inline(always)]
-fn mark(sock: u64, bit: u32) {
-    if let Some(conn) = conns::get(sock) {
-        conn.flags |= bit;
+fn reset<S: Sock>(sock: S) {
+    let is_closing = matches!(
+        sock.state(),
+        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSE_WAIT | state::CLOSING | state::LAST_ACK
+    );
+    if is_closing && let Some(conn) = conns::get(sock.key()) {
+        conn.flags |= flag::RESET_AFTER_FIN;
     }
 }

@@ -10,7 +10,7 @@ use redial_common::{record::conn::Conn, tcp::family};
 
 use super::{DONE, DONE_U32};
 use crate::{
-    conns,
+    conns::{self, now},
     settings::setting,
     sock::{Bare, Known, Sock, Typed, put4, put16},
 };
@@ -125,6 +125,10 @@ impl Sock for Event {
         None
     }
 
+    fn packet_ns(self, _: u64) -> u64 {
+        now()
+    }
+
     fn snd_una(self) -> u32 {
         0
     }
@@ -151,6 +155,10 @@ impl Sock for Event {
 
     fn early_labels(self) -> u32 {
         0
+    }
+
+    fn is_v6_only(self) -> bool {
+        false
     }
 
     fn write_established(self, _: &mut Conn) {}

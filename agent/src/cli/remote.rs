@@ -125,7 +125,8 @@ mod tests {
             port: 80,
             family: family::INET,
             role: role::CLIENT,
-            cpu: 0,
+            writer: 0,
+            nobody: 0,
             generation: 0,
         };
         assert_eq!(filter.allows_fold(&key), Some(true));

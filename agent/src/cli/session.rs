@@ -97,6 +97,7 @@ impl<S: RecordSource> Session<S> {
             }
         })?;
         result.context("cannot write the output")?;
+        let now_ns = source.now_ns();
         // Nothing changes any more, so a connection is either in a record or alive.
         let mut live = State::new(MAX_EDGES);
         source.live(&mut |conn| folder.take_live(conn, now_ns, &mut live))?;
@@ -108,6 +109,7 @@ impl<S: RecordSource> Session<S> {
             host: uname().nodename().to_str().ok().map(str::to_owned),
             probes,
             losses,
+            repaired: counters.get(Counter::Repaired),
             left_out: LeftOut {
                 own: counters.get(Counter::Own),
                 filtered: counters.get(Counter::Filtered) + folder.filtered,

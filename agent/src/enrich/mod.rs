@@ -12,10 +12,8 @@ use std::{net::IpAddr, path::Path, sync::Arc};
 use anyhow::{Context, Result};
 use redial_common::{
     edge::{FoldKey, FoldTotals},
-    record::{
-        conn::{Conn, flag},
-        process::Process,
-    },
+    facts::{self, Nobody},
+    record::{conn::Conn, process::Process},
 };
 
 use hosts::Hosts;
@@ -35,18 +33,6 @@ pub enum Owner {
     NotAccepted,
     /// Not known.
     Unknown,
-}
-
-impl Owner {
-    /// What is shown where there is no program to name.
-    pub fn placeholder(&self) -> Option<&'static str> {
-        match self {
-            Self::Executable(_) | Self::Named(_) => None,
-            Self::Kernel => Some("(kernel)"),
-            Self::NotAccepted => Some("(not accepted)"),
-            Self::Unknown => Some("(unknown)"),
-        }
-    }
 }
 
 /// Who a connection belongs to.
@@ -100,25 +86,23 @@ impl Enricher {
     /// The owner of `conn`. `now_ns` stands for the end of one that lives.
     pub fn identify(&mut self, conn: &Conn, now_ns: u64) -> Identity {
         let at_ns = if conn.end_ns == 0 { now_ns } else { conn.end_ns };
-        let nobody = if conn.has(flag::NEVER_ACCEPTED) {
-            Owner::NotAccepted
-        } else if conn.has(flag::KERNEL_SOCKET) {
-            Owner::Kernel
-        } else {
-            Owner::Unknown
-        };
-        self.identify_pid(conn.owner_tgid(), conn.start_ns, at_ns, &conn.comm, nobody)
+        self.identify_pid(conn.owner_tgid(), conn.start_ns, at_ns, &conn.comm, facts::nobody(conn))
     }
 
     /// The owner of connections that were folded before `now_ns`.
     pub fn identify_fold(&mut self, key: &FoldKey, totals: &FoldTotals, now_ns: u64) -> Identity {
-        self.identify_pid(key.tgid, 0, now_ns, &totals.comm, Owner::Unknown)
+        self.identify_pid(key.tgid, 0, now_ns, &totals.comm, Nobody::from_raw(key.nobody))
     }
 
-    fn identify_pid(&mut self, pid: u32, from_ns: u64, at_ns: u64, comm: &[u8], nobody: Owner) -> Identity {
+    fn identify_pid(&mut self, pid: u32, from_ns: u64, at_ns: u64, comm: &[u8], nobody: Nobody) -> Identity {
         if pid == 0 {
             // A name without a process is that of whoever was interrupted.
-            return Identity { owner: nobody, pid: None, comm: None, cgroup: None };
+            let owner = match nobody {
+                Nobody::Unknown => Owner::Unknown,
+                Nobody::Kernel => Owner::Kernel,
+                Nobody::NotAccepted => Owner::NotAccepted,
+            };
+            return Identity { owner, pid: None, comm: None, cgroup: None };
         }
         let program = self.processes.look_up(pid, from_ns, at_ns);
         let comm = program.comm.or_else(|| self.processes.share_bytes(comm));
@@ -138,7 +122,7 @@ impl Enricher {
 
 #[cfg(test)]
 mod tests {
-    use redial_common::record::process::event;
+    use redial_common::record::{conn::flag, process::event};
 
     use super::*;
 

@@ -59,6 +59,7 @@ pub trait RecordSource {
     /// When the source began to watch, on the same clock as [`RecordSource::now_ns`].
     fn since_ns(&self) -> u64;
 
-    /// The source's clock now, ns of CLOCK_MONOTONIC: what the records' times are measured in.
+    /// The source's clock now, ns of CLOCK_MONOTONIC: what the records' times are measured in. It stands still when the
+    /// source has finished.
     fn now_ns(&self) -> u64;
 }

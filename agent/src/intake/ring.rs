@@ -12,14 +12,13 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
 };
 use redial_common::{
-    edge::{FOLD_OTHER_ROLES, FoldKey, FoldTotals},
+    edge::{FOLD_NESTED, FOLD_OTHER_ROLES, FoldKey, FoldTotals, fold_other_place},
     loss::Counter,
-    record::conn::{Conn, flag},
-    tcp::role,
+    record::conn::{Conn, HEAD_LEN, flag},
 };
 
 use super::{Counters, Event, RecordSource, decode::decode};
-use crate::kernel::Attached;
+use crate::kernel::{Attached, RECEIVE, RETRANSMIT};
 
 /// No program that saw the old generation of the fold still runs after this long: they take microseconds.
 const GRACE: Duration = Duration::from_millis(5);
@@ -34,6 +33,25 @@ unsafe impl Pod for Raw<FoldKey> {}
 // SAFETY: as above.
 unsafe impl Pod for Raw<FoldTotals> {}
 
+/// Which of the probes are attached that the programs take for granted.
+#[derive(Clone, Copy)]
+struct Watched {
+    turns: bool,
+    retransmits: bool,
+}
+
+impl Watched {
+    /// Takes off `conn` what was not watched.
+    fn mark(self, conn: &mut Conn) {
+        if !self.turns {
+            conn.flags &= !flag::TURNS_WATCHED;
+        }
+        if !self.retransmits {
+            conn.unanswered = u32::MAX;
+        }
+    }
+}
+
 /// The attached programs and their maps.
 pub struct RingSource {
     attached: Attached,
@@ -43,12 +61,15 @@ pub struct RingSource {
     fold: HashMap<MapData, Raw<FoldKey>, Raw<FoldTotals>>,
     fold_other: PerCpuArray<MapData, Raw<FoldTotals>>,
     generation: Array<MapData, u32>,
-    /// What is added to each connection's flags: facts about the probes that the programs do not know.
-    flags: u32,
+    watched: Watched,
     /// When the programs began to watch.
     since_ns: u64,
+    /// When they ceased to.
+    until_ns: Option<u64>,
+    /// How many records are read at a time, lest a flood keep the reader from all else.
+    batch: usize,
     /// The generation that is written now.
-    writing: u32,
+    writing: u8,
     /// When it was turned, while the one before is still unread.
     turned: Option<Instant>,
     /// How many folded connections the last turn covers.
@@ -64,7 +85,7 @@ impl RingSource {
     /// # Errors
     /// When a map is missing or of another type: the object and this program do not belong together.
     pub fn new(mut attached: Attached) -> Result<Self> {
-        let flags = if attached.counts_exchanges() { flag::TURNS_WATCHED } else { 0 };
+        let watched = Watched { turns: attached.has(RECEIVE), retransmits: attached.has(RETRANSMIT) };
         let live_map = attached.live_map();
         let mut take = |name: &'static str| {
             attached.ebpf_mut().take_map(name).with_context(|| format!("the object has no map {name}"))
@@ -80,8 +101,10 @@ impl RingSource {
             fold_other: PerCpuArray::try_from(take("FOLD_OTHER")?)?,
             generation: Array::try_from(take("GENERATION")?)?,
             since_ns: monotonic_ns(),
+            until_ns: None,
+            batch: attached.ring_bytes() / HEAD_LEN,
             attached,
-            flags,
+            watched,
             writing: 0,
             turned: None,
             folded_seen: 0,
@@ -99,16 +122,19 @@ impl RingSource {
         Ok(self.counters.get(&(counter as u32), 0)?.iter().sum())
     }
 
+    /// Reads what the ring can hold, or what there is if that is less.
     fn drain_ring(&mut self, sink: &mut dyn FnMut(&Event)) -> usize {
         let mut count = 0;
-        while let Some(item) = self.ring.next() {
+        while count < self.batch
+            && let Some(item) = self.ring.next()
+        {
             count += 1;
             if decode(&item, &mut self.event).is_err() {
                 self.malformed += 1;
                 continue;
             }
             if let Event::Ended(conn) = &mut self.event {
-                add_flags(conn, self.flags);
+                self.watched.mark(conn);
                 if conn.end_ns == 0 {
                     if self.attached.wants(conn) {
                         sink(&Event::Opened(*conn));
@@ -127,40 +153,59 @@ impl RingSource {
         std::thread::sleep(GRACE.saturating_sub(turned.elapsed()));
         let old = 1 - self.writing;
         let keys: Vec<_> = self.fold.keys().collect::<Result<_, _>>().context("cannot read the fold")?;
-        let old_keys = keys.into_iter().filter(|key: &Raw<FoldKey>| u32::from(key.0.generation) == old);
+        let old_keys = keys.into_iter().filter(|key: &Raw<FoldKey>| key.0.generation == old);
         for key in old_keys {
             let totals = self.fold.get(&key, 0).context("cannot read the fold")?;
-            sink(&Event::Folded(key.0, totals.0));
+            sink(&self.folded(key.0, totals.0));
             self.fold.remove(&key).context("cannot clear the fold")?;
         }
-        for code in 0..FOLD_OTHER_ROLES {
-            self.drain_other(old * FOLD_OTHER_ROLES + code, code, sink)?;
+        for code in 0..=u8::try_from(FOLD_OTHER_ROLES - 1).unwrap_or(u8::MAX) {
+            for is_nested in [false, true] {
+                self.drain_other(old, is_nested, code, sink)?;
+            }
         }
         self.turned = None;
         Ok(())
     }
 
-    fn drain_other(&mut self, place: u32, code: u32, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+    fn drain_other(
+        &mut self,
+        generation: u8,
+        is_nested: bool,
+        role: u8,
+        sink: &mut dyn FnMut(&Event),
+    ) -> Result<()> {
+        let place = fold_other_place(generation, is_nested, role);
         let per_cpu = self.fold_other.get(&place, 0)?;
         if per_cpu.iter().all(|totals| totals.0.records == 0) {
             return Ok(());
         }
         for (cpu, totals) in per_cpu.iter().enumerate().filter(|(_, totals)| totals.0.records != 0) {
+            let cpu = u16::try_from(cpu).unwrap_or(u16::MAX);
+            let writer = if is_nested { cpu | FOLD_NESTED } else { cpu };
             let key = FoldKey {
                 remote: [0; 16],
                 netns: 0,
                 tgid: 0,
                 port: 0,
                 family: 0,
-                role: u8::try_from(code).unwrap_or(role::UNKNOWN),
-                cpu: u16::try_from(cpu).unwrap_or(u16::MAX),
-                generation: 0,
+                role,
+                writer,
+                generation,
+                nobody: 0,
             };
-            sink(&Event::Folded(key, totals.0));
+            sink(&self.folded(key, totals.0));
         }
-        let empty = vec![Raw(EMPTY_TOTALS); per_cpu.len()];
+        let empty = vec![Raw(FoldTotals::default()); per_cpu.len()];
         self.fold_other.set(place, PerCpuValues::try_from(empty)?, 0)?;
         Ok(())
+    }
+
+    fn folded(&self, key: FoldKey, mut totals: FoldTotals) -> Event {
+        if !self.watched.turns {
+            totals.drop_unwatched();
+        }
+        Event::Folded(key, totals)
     }
 
     /// Has the programs write the other generation when the one they write holds something.
@@ -176,7 +221,7 @@ impl RingSource {
 
     fn turn(&mut self) -> Result<()> {
         self.writing = 1 - self.writing;
-        self.generation.set(0, self.writing, 0).context("cannot turn the fold")?;
+        self.generation.set(0, u32::from(self.writing), 0).context("cannot turn the fold")?;
         self.turned = Some(Instant::now());
         Ok(())
     }
@@ -191,10 +236,10 @@ impl RecordSource for RingSource {
     }
 
     fn finish(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
-        self.attached.detach();
+        self.attached.detach(|| self.until_ns = Some(monotonic_ns()));
         // Programs that were running when they were detached end within the grace.
         std::thread::sleep(GRACE);
-        self.drain_ring(sink);
+        while self.drain_ring(sink) > 0 {}
         // Both generations, whatever the counter says: a program may fold between its reading and the turn.
         for _ in 0..2 {
             self.drain_fold(sink)?;
@@ -206,13 +251,14 @@ impl RecordSource for RingSource {
     fn live(&mut self, sink: &mut dyn FnMut(&Conn)) -> Result<()> {
         // One row a connection, though a batch that the map changes under may repeat one.
         let mut seen = HashSet::new();
-        let (flags, attached) = (self.flags, &self.attached);
+        let (watched, attached) = (self.watched, &self.attached);
         // SAFETY: `CONNS` maps u64 to `Conn`, both made of integers only.
         unsafe {
             crate::kernel::for_each_value::<u64, Conn>(self.conns.fd().as_fd(), BATCH, |conn| {
                 if attached.wants(conn) && seen.insert(conn.id) {
                     let mut conn = *conn;
-                    add_flags(&mut conn, flags);
+                    conn.drop_unwatched();
+                    watched.mark(&mut conn);
                     sink(&conn);
                 }
             })
@@ -237,7 +283,7 @@ impl RecordSource for RingSource {
     }
 
     fn now_ns(&self) -> u64 {
-        monotonic_ns()
+        self.until_ns.unwrap_or_else(monotonic_ns)
     }
 }
 
@@ -247,13 +293,3 @@ fn monotonic_ns() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
-
-/// Adds what the programs do not know, where it holds: what MPTCP and sockmaps carry passes no receive hook.
-fn add_flags(conn: &mut Conn, flags: u32) {
-    if conn.flags & (flag::MPTCP | flag::USER_DATA) == 0 {
-        conn.flags |= flags;
-    }
-}
-
-// SAFETY: a structure of integers: all zero is a value.
-const EMPTY_TOTALS: FoldTotals = unsafe { std::mem::zeroed() };

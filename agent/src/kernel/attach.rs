@@ -11,7 +11,7 @@ use aya::{
 use redial_common::{config::Config, limits, offsets::Offsets, record::conn::Conn};
 
 use super::{
-    catalog::{self, Choice, Hook, PROBES, Part, ProbeSpec, RECEIVE, STATE},
+    catalog::{self, Choice, Hook, PROBES, Part, ProbeSpec, STATE},
     offsets::{self, Layout},
     options::Options,
     status::{ProbeStatus, Status},
@@ -61,6 +61,7 @@ pub struct Attached {
     probes: Vec<ProbeStatus>,
     programs: Vec<&'static str>,
     live_map: &'static str,
+    ring_bytes: u32,
     pids: Vec<u32>,
     comm: Option<String>,
     /// Skipped runs of programs that are detached by now.
@@ -105,6 +106,7 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         ebpf,
         probes,
         programs,
+        ring_bytes: ring_bytes(options.ring_bytes.unwrap_or(limits::RING_BYTES)),
         live_map: if allocates { LIVE_MAP } else { LIVE_MAP_PREALLOCATED },
         pids: options.pids.clone(),
         comm: options.comm.clone(),
@@ -126,9 +128,14 @@ impl Attached {
         &self.probes
     }
 
-    /// Whether exchanges are counted.
-    pub fn counts_exchanges(&self) -> bool {
-        self.probes.iter().any(|probe| probe.name == RECEIVE && probe.status != Status::Unavailable)
+    /// Whether a probe is attached, in whichever way.
+    pub fn has(&self, probe: &str) -> bool {
+        self.probes.iter().any(|status| status.name == probe && status.status != Status::Unavailable)
+    }
+
+    /// The size of the ring.
+    pub fn ring_bytes(&self) -> usize {
+        self.ring_bytes as usize
     }
 
     /// The name of the map of live connections that is in use.
@@ -169,8 +176,16 @@ impl Attached {
     ///
     /// In the reverse order: each step takes the kernel some ten milliseconds, and no connection may end in a record while
     /// its sends, receives and processes are watched no more.
-    pub fn detach(&mut self) {
+    ///
+    /// `after_state` is called once no connection is followed any more: then the watch is over.
+    pub fn detach(&mut self, after_state: impl FnOnce()) {
+        let mut after_state = Some(after_state);
         for name in std::mem::take(&mut self.programs).into_iter().rev() {
+            if !catalog::follows(name)
+                && let Some(after_state) = after_state.take()
+            {
+                after_state();
+            }
             self.misses += self.misses_of(name).unwrap_or_default();
             if let Some(program) = self.ebpf.program_mut(name) {
                 // A program that cannot be unloaded now is when the process ends.
@@ -242,7 +257,8 @@ fn config(options: &Options, layout: Option<&Layout>) -> Config {
 
 /// The kernel takes a power of two of pages only.
 fn ring_bytes(wanted: u32) -> u32 {
-    wanted.max(4096).checked_next_power_of_two().unwrap_or(1 << 31)
+    let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
+    wanted.max(page).checked_next_power_of_two().unwrap_or(1 << 31)
 }
 
 fn fill_pids(ebpf: &mut Ebpf, pids: &[u32]) -> Result<()> {

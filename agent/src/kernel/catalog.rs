@@ -105,12 +105,12 @@ pub const PROBES: &[ProbeSpec] = &[
             ],
         ],
         unknown: &["executables of processes that ended within the drain interval"],
-        unknown_in_fallback: &["parents of processes"],
+        unknown_in_fallback: &["executables of processes that ended at once and never called exec"],
         equals: 1,
         needs_fields: false,
     },
     ProbeSpec {
-        name: "receive",
+        name: RECEIVE,
         sees: "bytes taken from a socket",
         choices: &[
             &[part("receive_tp_btf", Hook::TpBtf("tcp_rcv_space_adjust"))],
@@ -188,7 +188,7 @@ pub const PROBES: &[ProbeSpec] = &[
         needs_fields: true,
     },
     ProbeSpec {
-        name: "retransmit",
+        name: RETRANSMIT,
         sees: "segments sent again",
         choices: &[
             &[part("retransmit_tp_btf", Hook::TpBtf("tcp_retransmit_skb"))],
@@ -245,10 +245,18 @@ pub fn parts() -> impl Iterator<Item = Part> {
     PROBES.iter().flat_map(|probe| probe.choices.iter().copied().flatten()).copied()
 }
 
+/// Whether a program decides which connections are followed, and until when.
+pub fn follows(program: &str) -> bool {
+    let of = PROBES.iter().filter(|probe| matches!(probe.name, STATE | DESTROY));
+    of.flat_map(|probe| probe.choices.iter().copied().flatten()).any(|part| part.program == program)
+}
+
 /// The probe without which nothing is known.
 pub const STATE: &str = "state";
 /// The probe that makes records of what state changes missed.
 pub const DESTROY: &str = "destroy";
+/// The probe that retransmits without progress need.
+pub const RETRANSMIT: &str = "retransmit";
 /// The probe that exchanges need.
 pub const RECEIVE: &str = "receive";
 
@@ -263,7 +271,7 @@ mod tests {
         let names: BTreeSet<_> = PROBES.iter().map(|probe| probe.name).collect();
         assert_eq!(names.len(), PROBES.len());
         assert!(matches!(PROBES, [.., state, destroy] if state.name == STATE && destroy.name == DESTROY));
-        assert!(names.contains(RECEIVE));
+        assert!(names.contains(RECEIVE) && names.contains(RETRANSMIT));
     }
 
     #[test]

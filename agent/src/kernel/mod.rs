@@ -8,4 +8,5 @@ pub mod status;
 mod sys;
 
 pub use attach::{AttachError, Attached, attach, doctor};
+pub use catalog::{RECEIVE, RETRANSMIT};
 pub use sys::for_each_value;

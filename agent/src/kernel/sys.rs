@@ -8,6 +8,9 @@ use std::{
 
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
 
+/// No bucket of a hash that is any good holds as many entries.
+const MAX_BATCH: usize = 1 << 20;
+
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<()> {
     // SAFETY: `attr` is a whole `bpf_attr`, and every pointer in it was taken from a live, large enough buffer by the
     // two callers below.
@@ -35,16 +38,16 @@ pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info.recursion_misses)
 }
 
-/// Reads all values of a hash map, `batch` entries a call, and passes each to `sink`.
+/// Reads all values of a hash map, `batch` entries a call (more where a bucket holds more), and passes each to `sink`.
 ///
 /// # Errors
-/// What bpf(2) says of BPF_MAP_LOOKUP_BATCH; ENOSPC when a bucket holds more than `batch` entries.
+/// What bpf(2) says of BPF_MAP_LOOKUP_BATCH.
 ///
 /// # Safety
 /// `K` and `V` must be the map's key and value types, valid for any bytes.
 pub unsafe fn for_each_value<K: Copy, V: Copy>(
     map: BorrowedFd<'_>,
-    batch: usize,
+    mut batch: usize,
     mut sink: impl FnMut(&V),
 ) -> io::Result<()> {
     let mut keys: Vec<K> = Vec::with_capacity(batch);
@@ -64,6 +67,13 @@ pub unsafe fn for_each_value<K: Copy, V: Copy>(
         let is_last = match result {
             Ok(()) => false,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            // The first bucket of this batch does not fit: the position has not moved.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && batch < MAX_BATCH => {
+                batch *= 2;
+                keys.reserve(batch);
+                values.reserve(batch);
+                continue;
+            }
             Err(error) => return Err(error),
         };
         // SAFETY: the kernel wrote how many entries it filled, never more than asked for.

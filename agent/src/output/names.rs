@@ -28,14 +28,17 @@ pub fn base_name(path: &str) -> &str {
     path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(path)
 }
 
+/// What to call a program that has no name.
+pub const UNKNOWN: &str = "(unknown)";
+
 /// What to call the program of an edge.
 pub fn program(edge: &Edge) -> String {
     let process = &edge.process;
-    let name = match (&process.exe, process.placeholder, &process.comm) {
+    let name = match (&process.exe, process.kind.placeholder(), &process.comm) {
         (Some(exe), ..) => base_name(exe),
         (None, Some(placeholder), _) => placeholder,
         (None, None, Some(comm)) => comm,
-        (None, None, None) => "(unknown)",
+        (None, None, None) => UNKNOWN,
     };
     safe(name).into_owned()
 }

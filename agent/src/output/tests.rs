@@ -125,14 +125,14 @@ fn a_record_becomes_a_line_of_json() {
     let expected = concat!(
         r#"{"event":"closed","id":"77","start":"2026-11-21T09:06:41.000000000Z","end":"2026-11-21T09:06:41.013000000Z","#,
         r#""role":"client","family":"ipv4","local":{"addr":"10.0.0.9","port":40000},"remote":{"addr":"10.0.0.1","port":443},"#,
-        r#""netns":4026531840,"pid":4242,"comm":"curl","exe":"/usr/bin/curl","acceptor_pid":null,"closed_by":"local","#,
+        r#""netns":4026531840,"pid":4242,"comm":"curl","exe":"/usr/bin/curl","acceptor_pid":null,"closer_pid":null,"closed_by":"local","#,
         r#""failed_by":null,"error":null,"connect_s":0.001,"lifetime_s":0.012,"first_send_s":0.0011,"#,
         r#""first_answer_s":0.0031,"last_activity_s":0.012,"first_turn_s":0.002,"first_response_s":0.003,"#,
         r#""reused_response_s":{"count":1,"mean":0.002,"p50":0.002,"p95":0.002,"p99":0.002,"max":0.002},"service_s":null,"#,
         r#""idle_before_reuse_s":{"count":1,"mean":0.0069,"p50":0.0069,"p95":0.0069,"p99":0.0069,"max":0.0069},"#,
         r#""idle_at_close_s":0.001,"busy_s":0.004,"exchanges":2,"unused":false,"bytes_sent":156,"bytes_received":1234,"#,
-        r#""retransmits":0,"srtt_s":0.00025,"min_rtt_s":null,"keepalive":true,"keepalive_idle_s":60.0,"time_wait":true,"#,
-        r#""close_wait_s":null,"labels":[]}"#,
+        r#""retransmits":0,"unanswered_retransmits":0,"srtt_s":0.00025,"min_rtt_s":null,"keepalive":true,"keepalive_idle_s":60.0,"time_wait":true,"#,
+        r#""close_wait_s":null,"labels":[],"kind":"program"}"#,
         "\n"
     );
     assert_eq!(trace("jsonl", 80, &[client()]), expected);
@@ -190,6 +190,7 @@ fn snapshot() -> Snapshot {
         ended.ended(&Conn { remote_port: port, flags: 0, ..client() }, &curl());
     }
     let frame = Frame {
+        repaired: 0,
         window_ns: 10_000_000_000,
         host: Some("web1".to_owned()),
         probes: &[],
@@ -228,7 +229,7 @@ lost: map_full 3
 PROCESS        REMOTE                NEW/S  OPEN  FAIL EXCH/C REUSE CLOSED BY     LIFE   CONN  FIRST  LATER   IDLE  PIDS
 curl           → 10.0.0.1:443          3.1     0     1    2.0   50% local 97%     12ms  999µs  2.9ms  2.0ms  6.9ms     1
 a\u{1b}[31m-v… ← :8080                0.10     1     0     48   98% -                -      -      -  2.0ms  6.9ms     1
-(not accepted) ← :8080                0.10     0     0      0     - remote        12ms      -      -  2.0ms  6.9ms     0
+(not accepted) ← :8080                0.10     0     0      0     - remote        12ms      -      -  2.0ms  6.9ms     -
 curl           → 10.0.0.1:1           0.10     0     0      -     - local         12ms  1.0ms      -      -      -     1
 and 2 more edges (--rows shows more)
 ";

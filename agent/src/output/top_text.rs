@@ -106,7 +106,7 @@ fn idle(edge: &Edge, _: &Screen, _: usize) -> Cell {
 }
 
 fn pids(edge: &Edge, _: &Screen, _: usize) -> Cell {
-    plain(count(edge.process.pids))
+    (known(edge.process.pids, count), Tone::Plain)
 }
 
 fn netns(edge: &Edge, _: &Screen, _: usize) -> Cell {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{
     SummaryPlace, TraceOutput,
     columns::{Align, Column, Layout, cut},
-    names::{arrow, base_name, endpoint, short_end},
+    names::{UNKNOWN, arrow, base_name, endpoint, short_end},
     safe::safe,
     screen::{Screen, Tone},
     units::{bytes, count, duration, known, rate},
@@ -41,7 +41,7 @@ fn process(connection: &Connection, _: &Screen, width: usize) -> Cell {
     let name = match (&connection.comm, &connection.exe) {
         (Some(comm), _) => comm,
         (None, Some(exe)) => base_name(exe),
-        (None, None) => connection.placeholder,
+        (None, None) => connection.kind.placeholder().unwrap_or(UNKNOWN),
     };
     let pid = connection.pid.map(|pid| format!("[{pid}]")).unwrap_or_default();
     (format!("{}{pid}", cut(&safe(name), width.saturating_sub(pid.len()))), Tone::Plain)

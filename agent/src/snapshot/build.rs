@@ -7,7 +7,7 @@ use redial_common::tcp::{closed_by, failed_by};
 use super::{
     SCHEMA, Snapshot,
     distribution::{Distribution, seconds},
-    edge::{ClosedBy, Counts, Edge, FailedBy, InFlight, Peer, Process, Remote},
+    edge::{ClosedBy, Counts, Edge, FailedBy, InFlight, OwnerKind, Peer, Process, Remote},
     losses::{LeftOut, Losses},
 };
 use crate::{
@@ -32,6 +32,8 @@ pub struct Frame<'a> {
     pub losses: Losses,
     /// What was left out.
     pub left_out: LeftOut,
+    /// Connections whose end was missed.
+    pub repaired: u64,
 }
 
 /// The snapshot of connections that ended (`ended`) and that live (`live`). `name_of` names addresses.
@@ -60,7 +62,7 @@ pub fn build<'n>(
     }
     live.edges().filter(|(key, _)| ended.get(key).is_none()).for_each(|(key, edge)| add(key, edge));
     edges.sort_by_cached_key(|edge| {
-        let process = (edge.process.exe.clone(), edge.process.comm.clone(), edge.process.placeholder);
+        let process = (edge.process.exe.clone(), edge.process.comm.clone(), edge.process.kind);
         let remote = edge.remote.as_ref().map(|remote| (remote.addr, remote.port));
         (
             Reverse((edge.counts.opened, edge.counts.failed, edge.counts.open)),
@@ -81,8 +83,9 @@ pub fn build<'n>(
         edges_folded: ended.edges_folded + live.edges_folded,
         totals: counts(&totals, window_s),
         edges,
-        chains: Vec::new(),
-        findings: Vec::new(),
+        repaired: frame.repaired,
+        chains: None,
+        findings: None,
     }
 }
 
@@ -93,22 +96,23 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
 
 /// A tally as it is shown, over a window in seconds.
 pub fn counts(tally: &Tally, window_s: f64) -> Counts {
-    let watched = |count: u64| (tally.watched > 0).then_some(count);
-    let measured = |count: u64| (tally.measured > 0).then_some(count);
-    let closed = |code: u8| tally.closed_by[usize::from(code)];
-    let failed = |code: u8| tally.failed_by[usize::from(code)];
+    let counted = &tally.counts;
+    let watched = |count: u64| (counted.watched > 0).then_some(count);
+    let measured = |count: u64| (counted.measured > 0).then_some(count);
+    let closed = |code: u8| counted.closed_by[usize::from(code)];
+    let failed = |code: u8| counted.failed_by[usize::from(code)];
     Counts {
         attempts: tally.attempts(),
-        opened: tally.opened,
-        closed: tally.closed(),
-        failed: tally.failed(),
+        opened: counted.opened,
+        closed: counted.closed(),
+        failed: counted.failed(),
         open: tally.open,
-        open_at_start: tally.open_at_start,
-        unused: watched(tally.unused),
-        opened_per_s: (window_s > 0.0).then(|| tally.opened as f64 / window_s),
-        exchanges: watched(tally.exchanges),
-        exchanges_per_connection: ratio(tally.exchanges, tally.watched),
-        reuse_ratio: ratio(tally.exchanges.saturating_sub(tally.first_exchanges), tally.exchanges),
+        open_at_start: counted.open_at_start,
+        unused: watched(counted.unused),
+        opened_per_s: (window_s > 0.0).then(|| counted.opened as f64 / window_s),
+        exchanges: watched(counted.exchanges),
+        exchanges_per_connection: ratio(counted.exchanges, counted.watched),
+        reuse_ratio: ratio(counted.exchanges.saturating_sub(counted.first_exchanges), counted.exchanges),
         closed_by: ClosedBy {
             local: closed(closed_by::LOCAL),
             remote: closed(closed_by::REMOTE),
@@ -129,27 +133,26 @@ pub fn counts(tally: &Tally, window_s: f64) -> Counts {
             other: failed(failed_by::OTHER),
         },
         time_wait: None,
-        time_wait_inferred: tally.time_wait,
-        bytes_sent: measured(tally.bytes_sent),
-        bytes_received: measured(tally.bytes_received),
-        retransmits: measured(tally.retransmits),
+        time_wait_inferred: counted.time_wait,
+        bytes_sent: measured(counted.bytes_sent),
+        bytes_received: measured(counted.bytes_received),
+        retransmits: measured(counted.retransmits),
     }
 }
 
 fn process(key: &EdgeKey, edge: &edge::Edge) -> Process {
-    let exe = match &key.owner {
-        Some(Owner::Executable(exe)) => Some(exe.to_string()),
-        Some(Owner::Named(_) | Owner::Kernel | Owner::NotAccepted | Owner::Unknown) => None,
-        None => Some("~other".to_owned()),
-    };
     Process {
-        exe,
+        kind: key.owner.as_ref().map_or(OwnerKind::Other, OwnerKind::from),
+        exe: match &key.owner {
+            Some(Owner::Executable(exe)) => Some(exe.to_string()),
+            Some(Owner::Named(_) | Owner::Kernel | Owner::NotAccepted | Owner::Unknown) => None,
+            None => Some("~other".to_owned()),
+        },
         comm: edge.comm.as_ref().map(ToString::to_string),
         container: key.container.as_ref().map(ToString::to_string),
         pod: None,
-        pids: edge.pids.count(),
+        pids: Some(edge.pids.count()).filter(|&count| count > 0),
         pid: edge.pids.only(),
-        placeholder: key.owner.as_ref().and_then(Owner::placeholder),
     }
 }
 
@@ -184,8 +187,8 @@ fn edge<'n>(key: &EdgeKey, edge: &edge::Edge, window_s: f64, name_of: &dyn Fn(Ip
         first_response_s: Distribution::of(&edge.first_response),
         reused_response_s: if server { None } else { turns },
         service_s: if server { turns } else { None },
-        in_flight: (tally.timed > 0 && window_s > 0.0)
-            .then(|| InFlight { mean: seconds(tally.busy_ns) / window_s, max: None }),
+        in_flight: (tally.counts.timed > 0 && window_s > 0.0)
+            .then(|| InFlight { mean: seconds(tally.counts.busy_ns) / window_s, max: None }),
     }
 }
 
@@ -208,6 +211,7 @@ mod tests {
             probes: &[],
             losses: Losses::default(),
             left_out: LeftOut::default(),
+            repaired: 0,
         }
     }
 
@@ -261,6 +265,7 @@ mod tests {
         }
         assert!(edge["first_response_s"].is_null() && edge["time_wait"].is_null() && edge["in_flight"].is_null());
         assert!(edge["process"]["exe"].is_null());
-        assert_eq!(snapshot.edges[0].process.placeholder, Some("(not accepted)"));
+        assert!(edge["process"]["pids"].is_null() && json["findings"].is_null());
+        assert_eq!(edge["process"]["kind"], "not_accepted");
     }
 }

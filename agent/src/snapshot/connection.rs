@@ -5,15 +5,18 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use redial_common::{
     errno,
+    facts::{self, Phase},
     record::conn::{Conn, flag},
     tcp::{closed_by, failed_by, role},
 };
 use serde::{Serialize, Serializer};
 
-use super::distribution::{Distribution, seconds};
+use super::{
+    distribution::{Distribution, seconds},
+    edge::OwnerKind,
+};
 use crate::{
     enrich::{Identity, address::address, role::Role},
-    state::facts::{self, Phase},
 };
 
 /// One end of a connection.
@@ -88,6 +91,8 @@ pub struct Connection {
     pub exe: Option<String>,
     /// The process that accepted, where that is another one.
     pub acceptor_pid: Option<u32>,
+    /// The process that closed our end, where that is another one.
+    pub closer_pid: Option<u32>,
     /// Who closed an established connection, and how.
     pub closed_by: Option<&'static str>,
     /// Why an attempt failed.
@@ -128,6 +133,8 @@ pub struct Connection {
     pub bytes_received: Option<u64>,
     /// Segments sent again.
     pub retransmits: Option<u32>,
+    /// Segments sent again, of those, since the peer last acknowledged anything new.
+    pub unanswered_retransmits: Option<u32>,
     /// Smoothed round-trip time.
     pub srtt_s: Option<f64>,
     /// Least round-trip time.
@@ -142,9 +149,8 @@ pub struct Connection {
     pub close_wait_s: Option<f64>,
     /// What else is to be known of it.
     pub labels: Vec<&'static str>,
-    /// What stands for a program where there is none.
-    #[serde(skip)]
-    pub placeholder: &'static str,
+    /// Whose it is.
+    pub kind: OwnerKind,
 }
 
 impl Connection {
@@ -180,6 +186,7 @@ impl Connection {
             exe: who.exe().map(ToString::to_string),
             acceptor_pid: (conn.acceptor_tgid != 0 && Some(conn.acceptor_tgid) != who.pid)
                 .then_some(conn.acceptor_tgid),
+            closer_pid: (conn.closer_tgid != 0 && Some(conn.closer_tgid) != who.pid).then_some(conn.closer_tgid),
             closed_by: (ended && established).then(|| closed_word(conn.closed_by)),
             failed_by: (ended && !established).then(|| failed_word(conn.failed_by)),
             error: (conn.error != 0).then(|| error_name(conn.error)),
@@ -200,6 +207,7 @@ impl Connection {
             bytes_sent: measured.then_some(conn.bytes_sent),
             bytes_received: measured.then_some(conn.bytes_received),
             retransmits: measured.then_some(conn.retransmits),
+            unanswered_retransmits: (measured && conn.unanswered != u32::MAX).then_some(conn.unanswered),
             srtt_s: (measured && conn.srtt_us != 0).then(|| f64::from(conn.srtt_us) / 1e6),
             min_rtt_s: (measured && conn.min_rtt_us != 0 && conn.min_rtt_us != u32::MAX)
                 .then(|| f64::from(conn.min_rtt_us) / 1e6),
@@ -210,7 +218,7 @@ impl Connection {
                 .then(|| conn.has(flag::TIME_WAIT)),
             close_wait_s: close_wait_s(conn),
             labels: LABELS.iter().filter(|(bit, _)| conn.has(*bit)).map(|&(_, name)| name).collect(),
-            placeholder: who.owner.placeholder().unwrap_or("(unknown)"),
+            kind: OwnerKind::from(&who.owner),
         }
     }
 }
@@ -227,6 +235,7 @@ const LABELS: &[(u32, &str)] = &[
     (flag::START_UNSEEN, "start_unseen"),
     (flag::END_UNSEEN, "end_unseen"),
     (flag::NO_SYN, "no_syn"),
+    (flag::RESET_AFTER_FIN, "reset_after_fin"),
     (flag::RESTORED, "restored"),
 ];
 

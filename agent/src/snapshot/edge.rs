@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::distribution::Distribution;
-use crate::enrich::role::Role;
+use crate::enrich::{Owner, role::Role};
 
 /// How established connections ended; sums to `closed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -103,9 +103,51 @@ pub struct Counts {
     pub retransmits: Option<u64>,
 }
 
+/// Whose an edge is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerKind {
+    /// A program's.
+    Program,
+    /// The kernel's own.
+    Kernel,
+    /// Nobody's: no process accepted.
+    NotAccepted,
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Of all that found no room.
+    Other,
+}
+
+impl From<&Owner> for OwnerKind {
+    fn from(owner: &Owner) -> Self {
+        match owner {
+            Owner::Executable(_) | Owner::Named(_) => Self::Program,
+            Owner::Kernel => Self::Kernel,
+            Owner::NotAccepted => Self::NotAccepted,
+            Owner::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl OwnerKind {
+    /// What is shown where there is no program to name.
+    pub fn placeholder(self) -> Option<&'static str> {
+        match self {
+            Self::Program | Self::Other => None,
+            Self::Kernel => Some("(kernel)"),
+            Self::NotAccepted => Some("(not accepted)"),
+            Self::Unknown => Some("(unknown)"),
+        }
+    }
+}
+
 /// The program of an edge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Process {
+    /// Whose it is.
+    pub kind: OwnerKind,
     /// Its executable; `~other` for the edge of all that found no room.
     pub exe: Option<String>,
     /// The latest name of a process of it.
@@ -114,13 +156,10 @@ pub struct Process {
     pub container: Option<String>,
     /// Its pod; not known to this version.
     pub pod: Option<String>,
-    /// How many processes.
-    pub pids: u64,
+    /// How many processes; `None` where none was seen.
+    pub pids: Option<u64>,
     /// The process, when there is one.
     pub pid: Option<u32>,
-    /// What stands for a program where there is none: "(kernel)", "(not accepted)", "(unknown)".
-    #[serde(skip)]
-    pub placeholder: Option<&'static str>,
 }
 
 /// The remote of a client's edge.

@@ -18,6 +18,8 @@ pub struct Losses {
     pub recursion: u64,
     /// Events of processes' lives that found no room.
     pub process_events: u64,
+    /// Openings, where they are told, that found no room; the connections are followed all the same.
+    pub opens: u64,
     /// Records that could not be decoded.
     pub malformed: u64,
     /// Connections that are in no edge of their own: only totals were kept of them, which do not tell it.
@@ -33,19 +35,21 @@ impl Losses {
             map_error: counters.get(Counter::MapError),
             recursion: counters.recursion_misses,
             process_events: counters.get(Counter::ProcessLost),
+            opens: counters.get(Counter::OpensLost),
             malformed: counters.malformed,
             folded_other: counters.get(Counter::FoldedOther),
         }
     }
 
     /// Every cause with its name in JSON and its count.
-    pub fn each(&self) -> [(&'static str, u64); 7] {
+    pub fn each(&self) -> [(&'static str, u64); 8] {
         [
             ("map_full", self.map_full),
             ("map_no_memory", self.map_no_memory),
             ("map_error", self.map_error),
             ("recursion", self.recursion),
             ("process_events", self.process_events),
+            ("opens", self.opens),
             ("malformed", self.malformed),
             ("folded_other", self.folded_other),
         ]

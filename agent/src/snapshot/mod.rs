@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub losses: Losses,
     /// What was left out.
     pub left_out: LeftOut,
+    /// Connections whose end was missed and told later, by the end of their socket.
+    pub repaired: u64,
     /// Edges that found no room of their own and went into `~other`.
     pub edges_folded: u64,
     /// All edges together.
@@ -38,9 +40,9 @@ pub struct Snapshot {
     /// The edges, most opened first.
     pub edges: Vec<Edge>,
     /// Servers that are clients too; not told by this version.
-    pub chains: Vec<Chain>,
+    pub chains: Option<Vec<Chain>>,
     /// What is wrong; not judged by this version.
-    pub findings: Vec<Finding>,
+    pub findings: Option<Vec<Finding>>,
 }
 
 /// A server's edge and the client edges behind it. This version makes none.

@@ -23,6 +23,8 @@ pub struct Summary {
     pub losses: Losses,
     /// What was left out.
     pub left_out: LeftOut,
+    /// Connections whose end was missed and told later, by the end of their socket.
+    pub repaired: u64,
     /// All edges together, connections that still live included.
     pub totals: Counts,
 }
@@ -37,6 +39,7 @@ impl Summary {
             folded,
             losses: snapshot.losses,
             left_out: snapshot.left_out,
+            repaired: snapshot.repaired,
             totals: snapshot.totals,
         }
     }

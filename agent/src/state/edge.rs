@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use redial_common::{
     edge::FoldTotals,
+    facts,
     record::conn::{Conn, flag},
     tcp::role,
 };
 
-use super::{facts, histogram::Histogram, peers::Peers, pids::Pids, tally::Tally};
+use super::{histogram::Histogram, peers::Peers, pids::Pids, tally::Tally};
 use crate::enrich::{Identity, address::address, role::Role};
 
 /// One edge's totals.
@@ -41,7 +42,7 @@ pub struct Edge {
 impl Edge {
     /// Adds a connection that ended.
     pub fn add_ended(&mut self, conn: &Conn, identity: &Identity) {
-        self.tally.add_ended(conn);
+        self.tally.counts.add_ended(conn);
         self.last_ns = self.last_ns.max(conn.end_ns);
         self.add_common(conn, identity);
         add(&mut self.lifetime, facts::lifetime_ns(conn));
@@ -68,21 +69,19 @@ impl Edge {
         }
     }
 
-    /// Adds connections that the kernel folded, as [`Tally::add_fold`] does.
-    pub fn add_fold(&mut self, totals: &FoldTotals, role: Role, identity: &Identity, watched: bool, measured: bool) {
-        self.tally.add_fold(totals, watched, measured);
+    /// Adds connections that the kernel folded.
+    pub fn add_fold(&mut self, totals: &FoldTotals, role: Role, identity: &Identity) {
+        self.tally.counts.merge(&totals.counts);
         self.note(identity);
         self.lifetime.add_dist(&totals.lifetime);
         self.connect.add_dist(&totals.connect);
-        if watched {
-            match role {
-                Role::Server => self.turns.add_dist(&totals.first),
-                Role::Client | Role::Unknown => self.first_response.add_dist(&totals.first),
-            }
-            self.turns.add_dist(&totals.reused);
-            self.idle_before_reuse.add_dist(&totals.idle);
-            self.idle_at_close.add_dist(&totals.idle_at_close);
+        match role {
+            Role::Server => self.turns.add_dist(&totals.first),
+            Role::Client | Role::Unknown => self.first_response.add_dist(&totals.first),
         }
+        self.turns.add_dist(&totals.reused);
+        self.idle_before_reuse.add_dist(&totals.idle);
+        self.idle_at_close.add_dist(&totals.idle_at_close);
     }
 
     /// Adds all of `other`.

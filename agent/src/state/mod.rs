@@ -1,7 +1,6 @@
 //! Totals per edge, folded from records. No clock is read and nothing is opened here: time comes with the data.
 
 pub mod edge;
-pub mod facts;
 pub mod histogram;
 pub mod key;
 pub mod peers;
@@ -11,7 +10,7 @@ pub mod tally;
 use foldhash::{HashMap, HashMapExt as _};
 use redial_common::{
     edge::{FoldKey, FoldTotals},
-    record::conn::{Conn, flag},
+    record::conn::Conn,
 };
 
 use crate::enrich::Identity;
@@ -35,29 +34,17 @@ pub struct State {
     pub folded: u64,
     /// Edges that went into those for all others.
     pub edges_folded: u64,
-    /// Whether any record said that turns are watched, and that bytes are read: totals do not say.
-    watched: bool,
-    measured: bool,
 }
 
 impl State {
     /// No edges yet, and never more than `limit` (besides those for all others).
     pub fn new(limit: usize) -> Self {
-        Self {
-            edges: HashMap::new(),
-            limit: limit.max(1),
-            records: 0,
-            folded: 0,
-            edges_folded: 0,
-            watched: false,
-            measured: false,
-        }
+        Self { edges: HashMap::new(), limit: limit.max(1), records: 0, folded: 0, edges_folded: 0 }
     }
 
     /// Takes in a connection that ended.
     pub fn ended(&mut self, conn: &Conn, identity: &Identity) {
         self.records += 1;
-        self.learn(conn);
         let key = EdgeKey::of_conn(conn, identity.owner.clone());
         self.edge(key).add_ended(conn, identity);
     }
@@ -74,12 +61,10 @@ impl State {
     /// Takes in connections that the kernel folded.
     pub fn folded(&mut self, key: &FoldKey, totals: &FoldTotals, identity: &Identity, now_ns: u64) {
         self.folded += totals.records;
-        let watched = self.watched || totals.exchanges > 0;
-        let measured = self.measured || totals.bytes_sent > 0 || totals.bytes_received > 0;
         let key = EdgeKey::of_fold(key, identity.owner.clone());
         let role = key.role;
         let edge = self.edge(key);
-        edge.add_fold(totals, role, identity, watched, measured);
+        edge.add_fold(totals, role, identity);
         edge.last_ns = edge.last_ns.max(now_ns);
     }
 
@@ -91,11 +76,6 @@ impl State {
     /// One edge.
     pub fn get(&self, key: &EdgeKey) -> Option<&Edge> {
         self.edges.get(key)
-    }
-
-    fn learn(&mut self, conn: &Conn) {
-        self.watched |= conn.has(flag::TURNS_WATCHED);
-        self.measured |= !conn.has(flag::NO_OFFSETS);
     }
 
     fn edge(&mut self, key: EdgeKey) -> &mut Edge {

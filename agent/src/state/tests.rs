@@ -2,6 +2,7 @@
 
 use redial_common::{
     edge::FoldTotals,
+    record::conn::flag,
     tcp::{closed_by, failed_by, family, role, state},
 };
 
@@ -56,33 +57,15 @@ fn total<'a>(states: impl IntoIterator<Item = &'a State>) -> Tally {
     total
 }
 
-/// FoldTotals of `conns`, as the kernel would make them.
+/// FoldTotals of `conns`, by the code that the kernel folds with.
 fn fold(conns: &[Conn]) -> FoldTotals {
-    // SAFETY: a structure of integers: all zero is a value.
-    let mut totals: FoldTotals = unsafe { std::mem::zeroed() };
-    for conn in conns {
-        totals.records += 1;
-        totals.opened += u64::from(conn.established_ns != 0 && !conn.has(flag::ADOPTED));
-        totals.adopted += u64::from(conn.has(flag::ADOPTED));
-        totals.unused += u64::from(facts::unused(conn) == Some(true));
-        totals.closed_by[usize::from(conn.closed_by).min(7)] += 1;
-        totals.failed_by[usize::from(conn.failed_by)] += 1;
-        totals.exchanges += u64::from(conn.exchanges);
-        totals.first_exchanges += u64::from(conn.exchanges > 0 && !conn.has(flag::ADOPTED));
-        totals.bytes_sent += conn.bytes_sent;
-        totals.busy_ns += conn.busy_ns;
-        facts::lifetime_ns(conn).into_iter().for_each(|ns| totals.lifetime.add(ns));
-        facts::connect_ns(conn).into_iter().for_each(|ns| totals.connect.add(ns));
-        facts::first_response_ns(conn).into_iter().for_each(|ns| totals.first.add(ns));
-        facts::idle_at_close_ns(conn).into_iter().for_each(|ns| totals.idle_at_close.add(ns));
-        totals.reused.merge(&conn.reused);
-    }
+    let mut totals = FoldTotals::default();
+    conns.iter().for_each(|conn| totals.add(conn));
     totals
 }
 
 fn fold_key() -> FoldKey {
-    let conn = client(0);
-    FoldKey { remote: conn.remote, netns: 0, tgid: 1, port: 80, family: 2, role: role::CLIENT, cpu: 0, generation: 0 }
+    FoldKey::of(&Conn { tgid: 1, ..client(0) }, 0, 0)
 }
 
 fn mixture() -> Vec<Conn> {
@@ -93,6 +76,8 @@ fn mixture() -> Vec<Conn> {
                 1 => client(0),
                 2 => adopted(client(3)),
                 3 => adopted(client(0)),
+                4 if i > 100 => Conn { flags: flag::FINAL_READ | flag::MPTCP, ..client(0) },
+                4 if i > 50 => Conn { flags: client(1).flags | flag::RESTORED, ..client(1) },
                 4 => Conn { closed_by: closed_by::NONE, ..client(1) },
                 5 => Conn { closed_by: 99, ..client(1) },
                 _ => Conn { closed_by: 1 + (i / 8 % 7) as u8, ..client(i % 5) },
@@ -111,14 +96,14 @@ fn open_at_start_and_opened_are_closed_and_open() {
             live.live(&alive(conn), &identity("app", 1));
         }
         let sum = total([&state, &live]);
-        assert_eq!(sum.open_at_start + sum.opened, sum.closed() + sum.open);
-        assert_eq!(sum.attempts(), sum.opened + sum.failed() + sum.connecting);
-        assert_eq!(sum.closed() + sum.failed(), state.records);
+        assert_eq!(sum.counts.open_at_start + sum.counts.opened, sum.counts.closed() + sum.open);
+        assert_eq!(sum.attempts(), sum.counts.opened + sum.counts.failed() + sum.connecting);
+        assert_eq!(sum.counts.closed() + sum.counts.failed(), state.records);
     }
     let sum = total([&state]);
-    assert_eq!((sum.failed(), sum.open_at_start), (30, 60));
-    assert_eq!(sum.failed_by.iter().skip(1).copied().collect::<Vec<_>>()[..7], [4, 4, 4, 4, 4, 4, 3]);
-    assert_eq!(sum.closed_by[0], 0, "every end has a cause, if only unknown");
+    assert_eq!((sum.counts.failed(), sum.counts.open_at_start), (30, 60));
+    assert_eq!(sum.counts.failed_by.iter().skip(1).copied().collect::<Vec<_>>()[..7], [4, 4, 4, 4, 4, 4, 3]);
+    assert_eq!(sum.counts.closed_by[0], 0, "every end has a cause, if only unknown");
 }
 
 #[test]
@@ -151,7 +136,7 @@ fn a_connection_older_than_the_agent_has_no_first_exchange_and_is_never_unused()
     state.ended(&adopted(client(4)), &identity("app", 1));
     state.ended(&adopted(client(0)), &identity("app", 1));
     let sum = total([&state]);
-    assert_eq!((sum.opened, sum.open_at_start, sum.exchanges, sum.first_exchanges, sum.unused), (0, 2, 4, 0, 0));
+    assert_eq!((sum.counts.opened, sum.counts.open_at_start, sum.counts.exchanges, sum.counts.first_exchanges, sum.counts.unused), (0, 2, 4, 0, 0));
     let (_, edge) = state.edges().next().unwrap();
     assert_eq!((edge.first_response.count(), edge.connect.count(), edge.lifetime.count()), (0, 0, 0));
 }
@@ -162,7 +147,7 @@ fn what_was_not_watched_is_not_counted_as_zero() {
     let conn = Conn { flags: flag::NO_OFFSETS, ..client(0) };
     state.ended(&conn, &identity("app", 1));
     let sum = total([&state]);
-    assert_eq!((sum.opened, sum.watched, sum.measured, sum.unused, sum.bytes_sent), (1, 0, 0, 0, 0));
+    assert_eq!((sum.counts.opened, sum.counts.watched, sum.counts.measured, sum.counts.unused, sum.counts.bytes_sent), (1, 0, 0, 0, 0));
 }
 
 #[test]
@@ -201,11 +186,11 @@ fn over_the_limit_the_silent_leave_and_totals_stay_exact() {
         assert!(state.edges().count() <= 64 + 3);
     }
     let sum = total([&state]);
-    assert_eq!((sum.opened, sum.exchanges), (2_000, 3_000));
+    assert_eq!((sum.counts.opened, sum.counts.exchanges), (2_000, 3_000));
     let busy = EdgeKey::of_conn(&Conn { remote_port: 9_999, ..client(2) }, identity("app", 1).owner);
-    assert_eq!(state.get(&busy).unwrap().tally.opened, 1_000, "the busy one was never pushed out");
+    assert_eq!(state.get(&busy).unwrap().tally.counts.opened, 1_000, "the busy one was never pushed out");
     let other = state.get(&EdgeKey::other(Role::Client)).unwrap();
-    assert!(state.edges_folded >= 900 && other.tally.opened == state.edges_folded);
+    assert!(state.edges_folded >= 900 && other.tally.counts.opened == state.edges_folded);
     assert!(state.edges().any(|(key, _)| key.owner.is_some()));
 }
 
@@ -216,6 +201,6 @@ fn failures_keep_their_cause() {
     state.ended(&failed(failed_by::NONE), &identity("app", 1));
     state.ended(&failed(200), &identity("app", 1));
     let sum = total([&state]);
-    assert_eq!(sum.failed_by[usize::from(failed_by::REFUSED)], 1);
-    assert_eq!(sum.failed_by[usize::from(failed_by::OTHER)], 2);
+    assert_eq!(sum.counts.failed_by[usize::from(failed_by::REFUSED)], 1);
+    assert_eq!(sum.counts.failed_by[usize::from(failed_by::OTHER)], 2);
 }

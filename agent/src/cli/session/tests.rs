@@ -71,21 +71,10 @@ fn conn(last_octet: u8, end_ns: u64) -> Conn {
 }
 
 fn fold(role: u8, records: u64) -> Event {
-    let key = FoldKey {
-        remote: conn(1, 0).remote,
-        netns: 0,
-        tgid: 0,
-        port: 80,
-        family: family::INET,
-        role,
-        cpu: 0,
-        generation: 0,
-    };
-    // SAFETY: a structure of integers: all zero is a value.
-    let zero: FoldTotals = unsafe { std::mem::zeroed() };
-    let mut totals = FoldTotals { records, opened: records, ..zero };
-    totals.closed_by[usize::from(closed_by::REMOTE)] = records;
-    Event::Folded(key, totals)
+    let one = Conn { role, closed_by: closed_by::REMOTE, ..conn(1, 3) };
+    let mut totals = FoldTotals::default();
+    (0..records).for_each(|_| totals.add(&one));
+    Event::Folded(FoldKey { tgid: 0, ..FoldKey::of(&one, 0, 0) }, totals)
 }
 
 fn session(list: List, remotes: &[&str]) -> Session<List> {

@@ -247,8 +247,10 @@ fn closed<S: Sock>(sock: S, old: u8) {
         turns::settle(sock, conn);
     } else if old == state::CLOSE_WAIT {
         conn.close_wait_end_ns = now();
-        // With an error it ended in an interrupt, whose process says nothing.
+        // With an error it ended in an interrupt, whose process says nothing; without one we reset it, and the kernel's
+        // own word on that comes when the state has changed.
         if conn.error == 0 && setting!(offsets_known) != 0 {
+            conn.flags |= flag::RESET_AFTER_FIN;
             closed_by_us(sock, conn);
         }
         turns::settle(sock, conn);

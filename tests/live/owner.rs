@@ -1,8 +1,14 @@
 //! Owners: whose process a connection is, however it came to it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    os::fd::OwnedFd,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
+use nix::{sys::signal::Signal, unistd::Pid};
 use redial_tests::{
     agent::Agent,
     check::{self, ClosedBy},
@@ -81,6 +87,38 @@ fn exec_after_accept() -> Result<()> {
     }
     let servers = served(Serving::Exec, 1, Script::answers())?;
     ensure!(servers.iter().all(|c| c.comm == "exe"), "execve gives another name: {servers:?}");
+    Ok(())
+}
+
+/// The last descriptor is a child's: the connection is its parent's, the end the child's.
+#[test]
+fn closed_by_another_process() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let netns = Netns::new()?;
+    let agent = Agent::in_netns(&netns)?;
+    let mut server = Peer::server(Some(&netns), &Server::new(&[LOCALHOST], Script::answers()))?;
+    let to = *server.listening().first().context("the server listens nowhere")?;
+    let (local, child) = netns.run(|| {
+        let mut socket = TcpStream::connect(to)?;
+        // The generator's frames: so many bytes of any content.
+        socket.write_all(&[0; 100])?;
+        socket.read_exact(&mut [0; 200])?;
+        let local = socket.local_addr()?;
+        let mut child = Command::new("cat").stdin(OwnedFd::from(socket)).stdout(Stdio::null()).spawn()?;
+        let pid = child.id();
+        // All other descriptors of it are closed by now: only the child's end brings its own.
+        nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)?;
+        child.wait()?;
+        Ok((local, pid))
+    })?;
+    server.wait_truth(1)?;
+    let trace = agent.stop()?;
+    let record = check::only(&trace, "the child's end", |r| SocketAddr::from(r.local) == local)?;
+    ensure!(record.pid == Some(std::process::id()), "its owner is who connected: {record:?}");
+    ensure!(record.closer_pid == Some(child), "closer_pid is {child}: {record:?}");
+    ensure!(record.closed_by.as_deref() == Some("local") && record.exchanges == Some(1), "{record:?}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Hooks: `tp_btf tcp_receive_reset`, `tp_btf tcp_send_reset`, `tracepoint tcp/tcp_receive_reset`
 //!
 //! A reset of an established connection is told by its state change: here it costs no more than a look at its state.
+//! So is one that we send after the peer's FIN.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},

@@ -123,6 +123,25 @@ fn half_close() -> Result<()> {
     Ok(())
 }
 
+/// The same, but the server answers with RST: whose FIN went first closed, and both lines tell of the reset.
+#[test]
+fn reset_after_half_close() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let client = Script::new(Repeat::Times(1), &[Step::Send(100), Step::Shutdown, Step::Eof]);
+    let server = Script::new(Repeat::Times(1), &[Step::Recv(100), Step::Eof, Step::Sleep(30)]).end(End::Reset);
+    let closed = pairs(4, client, server)?;
+    for record in &closed.trace.records {
+        let by = if record.is(Role::Client) { "local" } else { "remote" };
+        ensure!(record.closed_by.as_deref() == Some(by), "the client's FIN went first: {record:#?}");
+        ensure!(record.labelled("reset_after_fin"), "a reset followed: {record:#?}");
+        ensure!(record.time_wait == Some(false), "a reset leaves no TIME-WAIT: {record:#?}");
+    }
+    ensure!(closed.trace.records.len() == 8, "both ends of 4: {:#?}", closed.trace.records);
+    check::balance(&closed.trace)
+}
+
 /// The same, but the answer and the FIN come at once: the client's socket is CLOSED before the answer is read.
 #[test]
 fn answer_read_after_the_end() -> Result<()> {
@@ -292,6 +311,7 @@ fn peer_vanishes() -> Result<()> {
     ensure!(record.closed_by.as_deref() == Some("timeout"), "closed_by is timeout: {record:?}");
     ensure!(record.error.as_deref() == Some("ETIMEDOUT"), "error is ETIMEDOUT: {record:?}");
     ensure!(record.retransmits.is_some_and(|n| n >= 1), "sent again: {record:?}");
+    ensure!(record.unanswered_retransmits == record.retransmits, "none was answered: {record:?}");
     ensure!(record.exchanges == Some(1) && record.bytes_sent == Some(100), "the second was never answered: {record:?}");
     check::balance(&trace)
 }

@@ -96,15 +96,7 @@ impl Counts {
 
     /// Takes out what the hooks for sends and receives would have told, where they could not be attached.
     pub fn drop_unwatched(&mut self) {
-        *self = Self {
-            unused: 0,
-            watched: 0,
-            exchanges: 0,
-            first_exchanges: 0,
-            timed: 0,
-            busy_ns: 0,
-            ..*self
-        };
+        *self = Self { unused: 0, watched: 0, exchanges: 0, first_exchanges: 0, timed: 0, busy_ns: 0, ..*self };
     }
 
     /// Adds all of `other`.

@@ -77,7 +77,6 @@ impl Dist {
     }
 
     /// Adds all values of `other`.
-    #[expect(clippy::needless_range_loop, reason = "the kernel's verifier can bound a loop by index")]
     #[inline(always)]
     pub fn merge(&mut self, other: &Self) {
         self.sum += other.sum;

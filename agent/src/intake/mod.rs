@@ -29,7 +29,8 @@ pub enum Event {
 pub struct Counters {
     /// By [`Counter`], summed over CPUs.
     pub values: [u64; Counter::ALL.len()],
-    /// Runs that the kernel skipped because the same program was already running on that CPU, over all programs.
+    /// Runs that the kernel skipped because the same program, or a reader of a map, was at work on that CPU, over all
+    /// programs.
     pub recursion_misses: u64,
     /// Records that user space could not decode.
     pub malformed: u64,

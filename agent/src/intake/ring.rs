@@ -168,13 +168,7 @@ impl RingSource {
         Ok(())
     }
 
-    fn drain_other(
-        &mut self,
-        generation: u8,
-        is_nested: bool,
-        role: u8,
-        sink: &mut dyn FnMut(&Event),
-    ) -> Result<()> {
+    fn drain_other(&mut self, generation: u8, is_nested: bool, role: u8, sink: &mut dyn FnMut(&Event)) -> Result<()> {
         let place = fold_other_place(generation, is_nested, role);
         let per_cpu = self.fold_other.get(&place, 0)?;
         if per_cpu.iter().all(|totals| totals.0.records == 0) {
@@ -183,17 +177,8 @@ impl RingSource {
         for (cpu, totals) in per_cpu.iter().enumerate().filter(|(_, totals)| totals.0.records != 0) {
             let cpu = u16::try_from(cpu).unwrap_or(u16::MAX);
             let writer = if is_nested { cpu | FOLD_NESTED } else { cpu };
-            let key = FoldKey {
-                remote: [0; 16],
-                netns: 0,
-                tgid: 0,
-                port: 0,
-                family: 0,
-                role,
-                writer,
-                generation,
-                nobody: 0,
-            };
+            let key =
+                FoldKey { remote: [0; 16], netns: 0, tgid: 0, port: 0, family: 0, role, writer, generation, nobody: 0 };
             sink(&self.folded(key, totals.0));
         }
         let empty = vec![Raw(FoldTotals::default()); per_cpu.len()];

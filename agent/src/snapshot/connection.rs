@@ -15,9 +15,7 @@ use super::{
     distribution::{Distribution, seconds},
     edge::OwnerKind,
 };
-use crate::{
-    enrich::{Identity, address::address, role::Role},
-};
+use crate::enrich::{Identity, address::address, role::Role};
 
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -14,7 +14,8 @@ pub struct Losses {
     pub map_no_memory: u64,
     /// Connections not tracked: another error of the map.
     pub map_error: u64,
-    /// Events that the kernel skipped because the same program was already running on that CPU.
+    /// Runs that the kernel skipped: the same program, or a reader of a map, was at work on that CPU. What it would have
+    /// seen is missing; a missed end is told later and counted as repaired.
     pub recursion: u64,
     /// Events of processes' lives that found no room.
     pub process_events: u64,

@@ -136,7 +136,16 @@ fn a_connection_older_than_the_agent_has_no_first_exchange_and_is_never_unused()
     state.ended(&adopted(client(4)), &identity("app", 1));
     state.ended(&adopted(client(0)), &identity("app", 1));
     let sum = total([&state]);
-    assert_eq!((sum.counts.opened, sum.counts.open_at_start, sum.counts.exchanges, sum.counts.first_exchanges, sum.counts.unused), (0, 2, 4, 0, 0));
+    assert_eq!(
+        (
+            sum.counts.opened,
+            sum.counts.open_at_start,
+            sum.counts.exchanges,
+            sum.counts.first_exchanges,
+            sum.counts.unused
+        ),
+        (0, 2, 4, 0, 0)
+    );
     let (_, edge) = state.edges().next().unwrap();
     assert_eq!((edge.first_response.count(), edge.connect.count(), edge.lifetime.count()), (0, 0, 0));
 }
@@ -147,7 +156,10 @@ fn what_was_not_watched_is_not_counted_as_zero() {
     let conn = Conn { flags: flag::NO_OFFSETS, ..client(0) };
     state.ended(&conn, &identity("app", 1));
     let sum = total([&state]);
-    assert_eq!((sum.counts.opened, sum.counts.watched, sum.counts.measured, sum.counts.unused, sum.counts.bytes_sent), (1, 0, 0, 0, 0));
+    assert_eq!(
+        (sum.counts.opened, sum.counts.watched, sum.counts.measured, sum.counts.unused, sum.counts.bytes_sent),
+        (1, 0, 0, 0, 0)
+    );
 }
 
 #[test]

@@ -89,7 +89,9 @@ impl Guest<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args(["-accel", if self.kvm { "kvm" } else { "tcg" }])
+            // One thread for all processors: with more, QEMU 7.2 can go on running a breakpoint that the guest's kernel has
+            // replaced already, and the guest locks up when functions are patched under load (ftrace alone does it).
+            .args(["-accel", if self.kvm { "kvm" } else { "tcg,thread=single" }])
             .args(["-cpu", "max", "-smp", "2", "-m", "1024"])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
             .arg("-kernel")

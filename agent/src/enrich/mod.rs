@@ -44,8 +44,6 @@ pub struct Identity {
     pub pid: Option<u32>,
     /// The process's name.
     pub comm: Option<Arc<str>>,
-    /// The process's cgroup v2 path.
-    pub cgroup: Option<Arc<str>>,
 }
 
 impl Identity {
@@ -102,7 +100,7 @@ impl Enricher {
                 Nobody::Kernel => Owner::Kernel,
                 Nobody::NotAccepted => Owner::NotAccepted,
             };
-            return Identity { owner, pid: None, comm: None, cgroup: None };
+            return Identity { owner, pid: None, comm: None };
         }
         let program = self.processes.look_up(pid, from_ns, at_ns);
         let comm = program.comm.or_else(|| self.processes.share_bytes(comm));
@@ -111,7 +109,7 @@ impl Enricher {
             (None, Some(name)) => Owner::Named(Arc::clone(name)),
             (None, None) => Owner::Unknown,
         };
-        Identity { owner, pid: Some(pid), comm, cgroup: program.cgroup }
+        Identity { owner, pid: Some(pid), comm }
     }
 
     /// The name of a remote address, if the hosts file has one.

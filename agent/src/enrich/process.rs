@@ -33,8 +33,6 @@ pub struct Program {
     pub exe: Option<Arc<str>>,
     /// Its name.
     pub comm: Option<Arc<str>>,
-    /// Its cgroup v2 path.
-    pub cgroup: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,11 +90,9 @@ impl Processes {
         match seen.event {
             event::FORK => {
                 let inherited = self.entries.get(&seen.parent).filter(|parent| parent.died_ns == 0);
-                let (exe, cgroup) = inherited
-                    .map(|parent| (parent.program.exe.clone(), parent.program.cgroup.clone()))
-                    .unwrap_or_default();
+                let exe = inherited.and_then(|parent| parent.program.exe.clone());
                 let entry = Entry {
-                    program: Program { exe, comm, cgroup },
+                    program: Program { exe, comm },
                     start_ns: seen.at_ns,
                     parent: seen.parent,
                     ..Entry::default()
@@ -179,11 +175,7 @@ impl Processes {
     }
 
     fn store(&mut self, pid: u32, info: ProcInfo, now_ns: u64) {
-        let program = Program {
-            exe: info.exe.map(|exe| self.share(&exe)),
-            comm: Some(self.share(&info.comm)),
-            cgroup: info.cgroup.map(|cgroup| self.share(&cgroup)),
-        };
+        let program = Program { exe: info.exe.map(|exe| self.share(&exe)), comm: Some(self.share(&info.comm)) };
         if let Some(entry) = self.entries.get_mut(&pid)
             && entry.died_ns == 0
             && (entry.start_ns == 0 || entry.start_ns.abs_diff(info.start_ns) < SAME_START_NS)

@@ -16,8 +16,6 @@ pub struct ProcInfo {
     pub comm: String,
     /// Its executable; `None` for kernel threads and where the link may not be read.
     pub exe: Option<String>,
-    /// Its cgroup v2 path; `None` without cgroup v2.
-    pub cgroup: Option<String>,
 }
 
 /// A mounted /proc.
@@ -61,14 +59,10 @@ impl Procfs {
             // The link of a program that was replaced by an upgrade says so; it is the same program to us.
             path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned()
         });
-        let cgroup = fs::read_to_string(dir.join("cgroup"))
-            .ok()
-            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned));
         Some(ProcInfo {
             start_ns: (ticks * self.tick_ns).saturating_sub(self.boot_ahead_ns),
             comm,
             exe: exe.filter(|path| !path.is_empty()),
-            cgroup,
         })
     }
 }

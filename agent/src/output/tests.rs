@@ -28,12 +28,7 @@ fn clock() -> WallClock {
 }
 
 fn curl() -> Identity {
-    Identity {
-        owner: Owner::Executable("/usr/bin/curl".into()),
-        pid: Some(4242),
-        comm: Some("curl".into()),
-        cgroup: None,
-    }
+    Identity { owner: Owner::Executable("/usr/bin/curl".into()), pid: Some(4242), comm: Some("curl".into()) }
 }
 
 /// A client that had two exchanges within 13 ms.
@@ -182,7 +177,7 @@ fn snapshot() -> Snapshot {
     }
     ended.ended(&Conn { closed_by: closed_by::REMOTE, ..client() }, &curl());
     ended.ended(&refused(), &curl());
-    let nobody = Identity { owner: Owner::NotAccepted, pid: None, comm: None, cgroup: None };
+    let nobody = Identity { owner: Owner::NotAccepted, pid: None, comm: None };
     ended.ended(&Conn { exchanges: 0, ..server() }, &nobody);
     let evil = Identity { owner: Owner::Executable("/opt/a\u{1b}[31m-very-long-name".into()), ..curl() };
     live.live(&Conn { end_ns: 0, exchanges: 48, ..server() }, &evil);

@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn identity(owner: Owner) -> Identity {
-        Identity { owner, pid: None, comm: None, cgroup: None }
+        Identity { owner, pid: None, comm: None }
     }
 
     fn conn(flags: u32) -> Conn {

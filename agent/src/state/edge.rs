@@ -105,8 +105,11 @@ impl Edge {
         if let Some(pid) = identity.pid {
             self.pids.note(pid);
         }
-        if identity.comm.is_some() {
-            self.comm.clone_from(&identity.comm);
+        // Mostly the same text, in the same place.
+        if let Some(comm) = &identity.comm
+            && !self.comm.as_ref().is_some_and(|known| Arc::ptr_eq(known, comm))
+        {
+            self.comm = Some(Arc::clone(comm));
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{tally::Tally, *};
 use crate::enrich::{Owner, role::Role};
 
 fn identity(name: &str, pid: u32) -> Identity {
-    Identity { owner: Owner::Executable(name.into()), pid: Some(pid), comm: Some(name.into()), cgroup: None }
+    Identity { owner: Owner::Executable(name.into()), pid: Some(pid), comm: Some(name.into()) }
 }
 
 /// A connection of a client to 10.0.0.1:80 that connected in 1 ms and had `exchanges`.

@@ -1,6 +1,6 @@
 //! Which process accepted a connection, also before or without any data.
 //!
-//! Hooks: `fexit inet_csk_accept`, `kretprobe inet_csk_accept`, `tracepoint syscalls/sys_exit_accept4`,
+//! Hooks: `fexit inet_csk_accept`, `fexit inet_accept`, `kretprobe inet_csk_accept`, `tracepoint syscalls/sys_exit_accept4`,
 //! `tracepoint syscalls/sys_exit_accept`
 //!
 //! The system calls' tracepoints see no accept by io_uring, and cost every system call of the host a little: they are
@@ -20,17 +20,21 @@ use crate::{
 };
 
 /// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`: since 6.10. The result stands behind
-/// the arguments, and the verifier wants its place as a constant: hence one program for each form.
+/// the arguments, and the verifier wants its place as a constant.
 #[fexit(function = "inet_csk_accept")]
 pub fn accept_fexit(ctx: FExitContext) -> i32 {
     accepted(ctx.arg(2));
     DONE
 }
 
-/// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`: before 6.10.
-#[fexit(function = "inet_csk_accept")]
+/// `int inet_accept(struct socket *sock, struct socket *newsock, int flags, bool kern)`: before 6.10. It has waited for
+/// the new socket's lock, so that the connection is ESTABLISHED by now.
+#[fexit(function = "inet_accept")]
 pub fn accept_fexit_four(ctx: FExitContext) -> i32 {
-    accepted(ctx.arg(4));
+    let sock: u64 = Typed(ctx.arg(1)).field(offset!(socket_sk));
+    if sock != 0 {
+        accepted_by_descriptor(sock);
+    }
     DONE
 }
 
@@ -58,10 +62,15 @@ fn returned(ctx: &TracePointContext) {
     if fd >= 0
         && let Some(sock) = socket_of(fd as u64)
     {
-        // Few are MPTCP's, whose descriptor's socket is none that is followed.
-        let followed = if conns::get(sock).is_some() { Some(sock) } else { Known(Bare(sock)).first_subflow() };
-        followed.into_iter().for_each(accepted);
+        accepted_by_descriptor(sock);
     }
+}
+
+/// Few are MPTCP's, whose descriptor's socket is none that is followed.
+#[inline(always)]
+fn accepted_by_descriptor(sock: u64) {
+    let followed = if conns::get(sock).is_some() { Some(sock) } else { Known(Bare(sock)).first_subflow() };
+    followed.into_iter().for_each(accepted);
 }
 
 /// The address of the socket behind one of the current process's descriptors.

@@ -139,7 +139,7 @@ pub const PROBES: &[ProbeSpec] = &[
         sees: "the process that accepts",
         choices: &[
             &[part_for("accept_fexit", Hook::Fexit("inet_csk_accept"), 2)],
-            &[part_for("accept_fexit_four", Hook::Fexit("inet_csk_accept"), 4)],
+            &[part_for("accept_fexit_four", Hook::Fexit("inet_accept"), 4)],
             &[part("accept_kretprobe", Hook::Kretprobe("inet_csk_accept"))],
             &[
                 part("accept4_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_accept4")),

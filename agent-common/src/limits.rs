@@ -13,8 +13,9 @@ pub const RING_BYTES: u32 = 8 << 20;
 /// Entries of the fold; one takes about 1.1 KB.
 pub const FOLD: u32 = 4_096;
 
-/// Threads inside the kernel's connect function, which does not wait: a few a CPU at most.
-pub const CONNECTING: u32 = 1_024;
+/// Threads inside the kernel's functions that connect and accept, where those are watched by breakpoints: many may
+/// wait to accept. 350 KB.
+pub const CALLS: u32 = 4_096;
 
 /// Processes in the filter by process.
 pub const PIDS: u32 = 4_096;

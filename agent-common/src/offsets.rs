@@ -60,6 +60,7 @@ offsets! {
     tcp_copied_seq: tcp_sock,
     tcp_rcv_nxt: tcp_sock,
     tcp_snd_una: tcp_sock,
+    tcp_snd_nxt: tcp_sock,
     tcp_bytes_acked: tcp_sock,
     tcp_bytes_received: tcp_sock,
     tcp_total_retrans: tcp_sock,

@@ -4,6 +4,7 @@ use core::arch::asm;
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
+    helpers::bpf_get_current_pid_tgid,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -66,10 +67,26 @@ pub static NEW_CONN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(NewConn::
 #[map]
 pub static NEW_PROCESS: PerCpuArray<Process> = PerCpuArray::with_max_entries(1, 0);
 
-/// Socket and address by thread, while a thread is inside the kernel's connect function. The oldest give way: a return
-/// that the kernel did not tell leaves one behind.
+/// What was given to the kernel's function that a thread is inside of, by thread. The oldest give way: a return that
+/// the kernel did not tell leaves one behind.
 #[map]
-pub static CONNECTING: LruHashMap<u64, [u64; 2]> = LruHashMap::with_max_entries(limits::CONNECTING, 0);
+static CALLS: LruHashMap<u64, [u64; 2]> = LruHashMap::with_max_entries(limits::CALLS, 0);
+
+/// Keeps what a function is given: the registers are other ones when it returns. Without room, the call is not seen.
+#[inline(always)]
+pub fn keep_call(given: [u64; 2]) {
+    let _ = CALLS.insert(bpf_get_current_pid_tgid(), given, 0);
+}
+
+/// What the function that returns now was given.
+#[inline(always)]
+pub fn take_call() -> Option<[u64; 2]> {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: a slot that only this thread writes.
+    let given = unsafe { *CALLS.get_ptr(thread)? };
+    let _ = CALLS.remove(thread);
+    Some(given)
+}
 
 /// The processes that the filter lets through.
 #[map]

@@ -111,6 +111,9 @@ pub trait Sock: Copy {
     /// When the packet that is worked on now came, or the clock's time where the socket keeps an older one than
     /// `not_before`: ns of CLOCK_MONOTONIC. For state changes that a packet makes.
     fn packet_ns(self, not_before: u64) -> u64;
+    /// When the last of what was written, up to the sequence number `written`, went out; the clock's time while some of
+    /// it waits. For the return of a send.
+    fn sent_ns(self, written: u32) -> u64;
     /// `snd_una`.
     fn snd_una(self) -> u32;
     /// Whether payload waits to be read.
@@ -266,6 +269,13 @@ impl<F: Fields> Sock for Known<F> {
             }
         }
         now()
+    }
+
+    #[inline(always)]
+    fn sent_ns(self, written: u32) -> u64 {
+        // What went out did so after this call began, and the clock was read for it.
+        let all_out = self.0.as_tcp().is_some_and(|tcp| tcp.field::<u32>(offset!(tcp_snd_nxt)) == written);
+        if all_out { self.packet_ns(0) } else { now() }
     }
 
     #[inline(always)]

@@ -14,11 +14,11 @@ use crate::sock::Sock;
 
 /// A send of payload returned.
 #[inline(always)]
-pub fn sent<S: Sock>(sock: S, conn: &mut Conn, now: u64) {
+pub fn sent<S: Sock>(sock: S, conn: &mut Conn) {
     let Some((written, _)) = sock.seqs() else { return };
     // A second thread may have read the answer before this call returned: then the turn is over already.
     if conn.role == role::SERVER || written != conn.seq_at_recv {
-        sending(conn, now);
+        sending(conn, sock.sent_ns(written));
     }
 }
 

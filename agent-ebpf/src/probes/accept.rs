@@ -1,47 +1,65 @@
 //! Which process accepted a connection, also before or without any data.
 //!
-//! Hooks: `fexit inet_csk_accept`, `fexit inet_accept`, `kretprobe inet_csk_accept`, `tracepoint syscalls/sys_exit_accept4`,
-//! `tracepoint syscalls/sys_exit_accept`
+//! Hooks: `fexit inet_accept`, `fexit mptcp_stream_accept`, `kprobe inet_accept`, `kretprobe inet_accept`,
+//! `tracepoint syscalls/sys_exit_accept4`, `tracepoint syscalls/sys_exit_accept`
 //!
-//! The system calls' tracepoints see no accept by io_uring, and cost every system call of the host a little: they are
-//! the last choice.
+//! A connection may be taken from the listener's queue while it is still SYN-RECEIVED and not followed yet. These
+//! functions then wait for the new socket's lock, so that it is ESTABLISHED when they return. The system calls'
+//! tracepoints see no accept by io_uring, and cost every system call of the host a little: they are the last choice.
 
 use aya_ebpf::{
     helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf},
-    macros::{fexit, kretprobe, tracepoint},
-    programs::{FExitContext, RetProbeContext, TracePointContext},
+    macros::{fexit, kprobe, kretprobe, tracepoint},
+    programs::{FExitContext, ProbeContext, RetProbeContext, TracePointContext},
 };
 
 use super::{DONE, DONE_U32, syscall_result};
 use crate::{
-    conns, owner,
+    conns,
+    maps::{keep_call, take_call},
+    owner,
     settings::offset,
     sock::{Bare, Fields, Known, Sock as _, Typed},
 };
 
-/// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`: since 6.10. The result stands behind
-/// the arguments, and the verifier wants its place as a constant.
-#[fexit(function = "inet_csk_accept")]
+/// `int inet_accept(struct socket *sock, struct socket *newsock, ...)`
+#[fexit(function = "inet_accept")]
 pub fn accept_fexit(ctx: FExitContext) -> i32 {
-    accepted(ctx.arg(2));
+    into_socket(Typed(ctx.arg(1)));
     DONE
 }
 
-/// `int inet_accept(struct socket *sock, struct socket *newsock, int flags, bool kern)`: before 6.10. It has waited for
-/// the new socket's lock, so that the connection is ESTABLISHED by now.
-#[fexit(function = "inet_accept")]
-pub fn accept_fexit_four(ctx: FExitContext) -> i32 {
-    let sock: u64 = Typed(ctx.arg(1)).field(offset!(socket_sk));
+/// `int mptcp_stream_accept(struct socket *sock, struct socket *newsock, ...)`: since 6.3 it does without the other.
+#[fexit(function = "mptcp_stream_accept")]
+pub fn accept_mptcp_fexit(ctx: FExitContext) -> i32 {
+    into_socket(Typed(ctx.arg(1)));
+    DONE
+}
+
+#[kprobe(function = "inet_accept")]
+pub fn accept_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(socket) = ctx.arg::<u64>(1) {
+        keep_call([socket, 0]);
+    }
+    DONE_U32
+}
+
+#[kretprobe(function = "inet_accept")]
+pub fn accept_kretprobe(_: RetProbeContext) -> u32 {
+    if let Some([socket, _]) = take_call() {
+        into_socket(Bare(socket));
+    }
+    DONE_U32
+}
+
+/// A call that accepts into `socket` returns.
+#[inline(always)]
+fn into_socket<F: Fields>(socket: F) {
+    let sock: u64 = socket.field(offset!(socket_sk));
+    // It has none when the call failed.
     if sock != 0 {
         accepted_by_descriptor(sock);
     }
-    DONE
-}
-
-#[kretprobe(function = "inet_csk_accept")]
-pub fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
-    accepted(ctx.ret());
-    DONE_U32
 }
 
 #[tracepoint(category = "syscalls", name = "sys_exit_accept4")]

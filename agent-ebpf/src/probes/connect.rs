@@ -4,7 +4,7 @@
 //! `kprobe tcp_v6_connect`, `kretprobe tcp_v6_connect`, `tracepoint syscalls/sys_exit_connect`
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
+    helpers::bpf_probe_read_kernel,
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
@@ -13,7 +13,7 @@ use redial_common::{errno, tcp::family};
 use super::{DONE, DONE_U32};
 use crate::{
     conns,
-    maps::CONNECTING,
+    maps::{keep_call, take_call},
     settings::setting,
     sock::{Bare, Known, Sock, Typed, is_v4_mapped, put4, put16},
 };
@@ -96,22 +96,16 @@ pub fn connect_v6_kretprobe(ctx: RetProbeContext) -> u32 {
     DONE_U32
 }
 
-/// Keeps what the function is given: the registers are other ones when it returns.
 #[inline(always)]
 fn entered(ctx: &ProbeContext) {
     if let (Some(sock), Some(address)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) {
-        // When there is no room, the attempt is only seen if it gets as far as a SYN.
-        let _ = CONNECTING.insert(bpf_get_current_pid_tgid(), [sock, address], 0);
+        keep_call([sock, address]);
     }
 }
 
 #[inline(always)]
 fn left(ctx: &RetProbeContext) {
-    let thread = bpf_get_current_pid_tgid();
-    let Some(given) = CONNECTING.get_ptr(thread) else { return };
-    // SAFETY: a slot that only this thread writes.
-    let [sock, address] = unsafe { *given };
-    let _ = CONNECTING.remove(thread);
+    let Some([sock, address]) = take_call() else { return };
     let result = ctx.ret::<i32>();
     let sock = Known(Bare(sock));
     if result < 0 && is_before_syn(sock, result) {

@@ -31,7 +31,7 @@ pub fn send_tp_btf(ctx: BtfTracePointContext) -> i32 {
             conns::claim(first);
         }
     } else if let Some(conn) = conns::with_data(sock, NewConn::Send, true) {
-        turns::sent(sock, conn, conns::now());
+        turns::sent(sock, conn);
     }
     DONE
 }

@@ -129,6 +129,10 @@ impl Sock for Event {
         now()
     }
 
+    fn sent_ns(self, _: u32) -> u64 {
+        now()
+    }
+
     fn snd_una(self) -> u32 {
         0
     }

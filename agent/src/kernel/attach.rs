@@ -73,8 +73,7 @@ pub struct Attached {
 /// # Errors
 /// When privileges or kernel support are lacking for the one probe that all else needs.
 pub fn attach(options: &Options) -> Result<Attached, AttachError> {
-    let counted = catalog::parts().filter(|part| part.arguments.is_some()).map(|part| part.hook.target());
-    let layout = offsets::read(Path::new(BTF_PATH), counted);
+    let layout = offsets::read(Path::new(BTF_PATH));
     if let (Some(_), Err(error)) = (options.netns, &layout) {
         return Err(AttachError::Unsupported(format!(
             "--netns cannot work here, for without kernel types no socket's namespace is known: {error:#}. \
@@ -88,7 +87,7 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     let mut probes = Vec::with_capacity(PROBES.len());
     let mut programs = Vec::new();
     for spec in PROBES {
-        let tried = try_choices(&mut ebpf, spec, btf.as_ref(), layout.as_ref().ok());
+        let tried = try_choices(&mut ebpf, spec, btf.as_ref(), layout.is_ok());
         programs.extend(tried.attached.iter().map(|part| part.program));
         probes.push(status(spec, &tried, layout.as_ref().err()));
     }
@@ -279,16 +278,12 @@ struct Tried {
     refusals: Vec<String>,
 }
 
-fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>, layout: Option<&Layout>) -> Tried {
+fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>, has_fields: bool) -> Tried {
     let mut tried = Tried { choice: None, attached: Vec::new(), refusals: Vec::new() };
     for (index, choice) in spec.choices.iter().enumerate() {
-        if spec.needs_fields && layout.is_none() {
+        if spec.needs_fields && !has_fields {
             tried.refusals.push("the fields of sockets are not known".to_owned());
             break;
-        }
-        if let Some(part) = choice.iter().find(|part| !fits(part, layout)) {
-            tried.refusals.push(format!("{}: other arguments", part.hook));
-            continue;
         }
         match try_choice(ebpf, choice, btf) {
             Ok(()) => {
@@ -300,12 +295,6 @@ fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>, layout: Opt
         }
     }
     tried
-}
-
-/// Whether the function has as many arguments as the program depends on; unknown is no.
-fn fits(part: &Part, layout: Option<&Layout>) -> bool {
-    part.arguments
-        .is_none_or(|wanted| layout.is_some_and(|layout| layout.arguments.get(part.hook.target()) == Some(&wanted)))
 }
 
 fn try_choice(ebpf: &mut Ebpf, choice: Choice, btf: Option<&Btf>) -> Result<(), (Part, anyhow::Error)> {

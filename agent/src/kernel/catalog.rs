@@ -17,20 +17,6 @@ pub enum Hook {
     Tracepoint(&'static str, &'static str),
 }
 
-impl Hook {
-    /// The function or tracepoint.
-    pub fn target(self) -> &'static str {
-        match self {
-            Self::TpBtf(name)
-            | Self::Fentry(name)
-            | Self::Fexit(name)
-            | Self::Kprobe(name)
-            | Self::Kretprobe(name)
-            | Self::Tracepoint(_, name) => name,
-        }
-    }
-}
-
 impl std::fmt::Display for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -51,8 +37,6 @@ pub struct Part {
     pub program: &'static str,
     /// Where it is attached.
     pub hook: Hook,
-    /// How many arguments the function must have, where the program depends on it.
-    pub arguments: Option<u32>,
 }
 
 /// One way to watch an event: all parts must attach.
@@ -78,11 +62,7 @@ pub struct ProbeSpec {
 }
 
 const fn part(program: &'static str, hook: Hook) -> Part {
-    Part { program, hook, arguments: None }
-}
-
-const fn part_for(program: &'static str, hook: Hook, arguments: u32) -> Part {
-    Part { program, hook, arguments: Some(arguments) }
+    Part { program, hook }
 }
 
 /// All probes, in the order in which they are attached; they are detached in the reverse one.
@@ -138,9 +118,16 @@ pub const PROBES: &[ProbeSpec] = &[
         name: "accept",
         sees: "the process that accepts",
         choices: &[
-            &[part_for("accept_fexit", Hook::Fexit("inet_csk_accept"), 2)],
-            &[part_for("accept_fexit_four", Hook::Fexit("inet_accept"), 4)],
-            &[part("accept_kretprobe", Hook::Kretprobe("inet_csk_accept"))],
+            &[
+                part("accept_fexit", Hook::Fexit("inet_accept")),
+                part("accept_mptcp_fexit", Hook::Fexit("mptcp_stream_accept")),
+            ],
+            // Kernels without MPTCP.
+            &[part("accept_fexit", Hook::Fexit("inet_accept"))],
+            &[
+                part("accept_kprobe", Hook::Kprobe("inet_accept")),
+                part("accept_kretprobe", Hook::Kretprobe("inet_accept")),
+            ],
             &[
                 part("accept4_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_accept4")),
                 part("accept_tracepoint", Hook::Tracepoint("syscalls", "sys_exit_accept")),
@@ -240,11 +227,6 @@ pub const PROBES: &[ProbeSpec] = &[
     },
 ];
 
-/// All programs, each with its hook.
-pub fn parts() -> impl Iterator<Item = Part> {
-    PROBES.iter().flat_map(|probe| probe.choices.iter().copied().flatten()).copied()
-}
-
 /// Whether a program decides which connections are followed, and until when.
 pub fn follows(program: &str) -> bool {
     let of = PROBES.iter().filter(|probe| matches!(probe.name, STATE | DESTROY));
@@ -276,7 +258,8 @@ mod tests {
 
     #[test]
     fn the_catalog_and_the_object_hold_the_same_programs() {
-        let named: BTreeSet<_> = parts().map(|part| part.program).collect();
+        let choices = PROBES.iter().flat_map(|probe| probe.choices);
+        let named: BTreeSet<_> = choices.copied().flatten().map(|part| part.program).collect();
         let parsed = aya_obj::Object::parse(super::super::attach::OBJECT).expect("the committed object parses");
         let built: BTreeSet<_> = parsed.programs.keys().map(String::as_str).collect();
         assert_eq!(named, built);

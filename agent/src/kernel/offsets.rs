@@ -1,9 +1,9 @@
 //! Where the running kernel keeps the fields that the programs read, from its BTF.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use btf_rs::{Btf, BtfType, Member, Type};
+use btf_rs::{Btf, Member, Type};
 use redial_common::offsets::{ABSENT, Bit, Offsets};
 
 /// What the BTF tells.
@@ -11,24 +11,18 @@ use redial_common::offsets::{ABSENT, Bit, Offsets};
 pub struct Layout {
     /// Field offsets.
     pub offsets: Offsets,
-    /// How many arguments the functions have that were asked for and are known.
-    pub arguments: BTreeMap<&'static str, u32>,
     /// Whether programs may allocate in any context (`bpf_mem_alloc`, 6.1 and later).
     pub can_allocate: bool,
 }
 
-/// Reads the layout from a BTF file, as /sys/kernel/btf/vmlinux, and how many arguments each of `functions` has.
+/// Reads the layout from a BTF file, as /sys/kernel/btf/vmlinux.
 ///
 /// # Errors
 /// When the file cannot be read or parsed, or lacks a field without which no connection can be followed.
-pub fn read(path: &Path, functions: impl Iterator<Item = &'static str>) -> Result<Layout> {
+pub fn read(path: &Path) -> Result<Layout> {
     let btf = Btf::from_file(path).with_context(|| format!("cannot read kernel types from {}", path.display()))?;
     let types = Types { btf };
-    Ok(Layout {
-        offsets: types.offsets()?,
-        arguments: functions.filter_map(|name| Some((name, types.argument_count(name)?))).collect(),
-        can_allocate: types.has_function("bpf_mem_alloc_init"),
-    })
+    Ok(Layout { offsets: types.offsets()?, can_allocate: types.has_function("bpf_mem_alloc_init") })
 }
 
 struct Types {
@@ -70,6 +64,7 @@ impl Types {
             tcp_copied_seq: must("tcp_sock", "copied_seq")?,
             tcp_rcv_nxt: must("tcp_sock", "rcv_nxt")?,
             tcp_snd_una: must("tcp_sock", "snd_una")?,
+            tcp_snd_nxt: must("tcp_sock", "snd_nxt")?,
             tcp_bytes_acked: must("tcp_sock", "bytes_acked")?,
             tcp_bytes_received: must("tcp_sock", "bytes_received")?,
             tcp_total_retrans: must("tcp_sock", "total_retrans")?,
@@ -160,16 +155,5 @@ impl Types {
 
     fn has_function(&self, name: &str) -> bool {
         self.btf.resolve_types_by_name(name).is_ok_and(|types| types.iter().any(|found| matches!(found, Type::Func(_))))
-    }
-
-    fn argument_count(&self, function: &str) -> Option<u32> {
-        let types = self.btf.resolve_types_by_name(function).ok()?;
-        types.iter().find_map(|found| {
-            let Type::Func(function) = found else { return None };
-            match self.btf.resolve_chained_type(function as &dyn BtfType).ok()? {
-                Type::FuncProto(proto) => u32::try_from(proto.parameters.len()).ok(),
-                _ => None,
-            }
-        })
     }
 }

@@ -69,7 +69,8 @@ pub const fn phase(conn: &Conn) -> Phase {
 /// SYN-SENT to ESTABLISHED, ns; clients only.
 #[inline(always)]
 pub fn connect_ns(conn: &Conn) -> Option<u64> {
-    (conn.role == role::CLIENT && phase(conn) == Phase::Opened && !conn.has(flag::RESTORED))
+    let start_is_known = conn.flags & (flag::RESTORED | flag::CONNECTING_AT_START) == 0;
+    (conn.role == role::CLIENT && phase(conn) == Phase::Opened && start_is_known)
         .then(|| conn.established_ns.saturating_sub(conn.start_ns))
 }
 

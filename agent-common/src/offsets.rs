@@ -62,6 +62,8 @@ offsets! {
     tcp_snd_una: tcp_sock,
     tcp_snd_nxt: tcp_sock,
     tcp_bytes_acked: tcp_sock,
+    tcp_bytes_sent: tcp_sock,
+    tcp_bytes_retrans: tcp_sock,
     tcp_bytes_received: tcp_sock,
     tcp_total_retrans: tcp_sock,
     tcp_srtt_us: tcp_sock,
@@ -81,6 +83,7 @@ offsets! {
     fdt_max_fds: fdtable,
     file_private_data: file,
     socket_sk: socket,
+    socket_file: socket,
     binprm_filename: linux_binprm,
     ;
     bits

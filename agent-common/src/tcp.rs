@@ -34,7 +34,7 @@ pub mod role {
     pub const CLIENT: u8 = 1;
     /// The socket came out of a listener.
     pub const SERVER: u8 = 2;
-    /// The socket is older than the agent and its port does not tell.
+    /// The socket is older than the agent and its counts do not tell.
     pub const UNKNOWN: u8 = 3;
 }
 

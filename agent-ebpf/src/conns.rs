@@ -10,7 +10,7 @@ use redial_common::{
 
 use crate::{
     emit,
-    maps::{NEW_CONN, NewConn, conns, count},
+    maps::{FIRST_PASS, NEW_CONN, NewConn, PASS, conns, count},
     owner,
     settings::setting,
     sock::Sock,
@@ -103,7 +103,7 @@ fn become_established<S: Sock>(sock: S, conn: &mut Conn, at: u64) {
 /// With TCP Fast Open a server may have answered all, and be closing, before its handshake is over.
 #[inline(always)]
 fn establish_late(conn: &mut Conn) {
-    if conn.established_ns == 0 && conn.role == role::SERVER {
+    if conn.established_ns == 0 && conn.role == role::SERVER && !conn.has(flag::ADOPTED) {
         conn.established_ns = conn.start_ns;
         if setting!(opens) != 0 {
             emit::opened(conn);
@@ -142,11 +142,12 @@ pub fn with_data<'a, S: Sock>(sock: S, place: NewConn, is_in_process: bool) -> O
         None => return None,
     };
     add_label(conn, sock.user_data_label());
-    if conn.tgid == 0 && (is_in_process || !sock.is_indirect()) {
+    if (conn.tgid == 0 || conn.has(flag::SHARED)) && (is_in_process || !sock.is_indirect()) {
         if !owner::claim(conn) {
             remove(key);
             return None;
         }
+        conn.flags &= !flag::SHARED;
         if conn.tgid != 0 {
             // A listener of the kernel's making, as MPTCP has, hands its label down to sockets of processes.
             conn.flags &= !flag::KERNEL_SOCKET;
@@ -160,6 +161,55 @@ pub fn with_data<'a, S: Sock>(sock: S, place: NewConn, is_in_process: bool) -> O
 fn add_label(conn: &mut Conn, label: u32) {
     if !conn.has(label) {
         conn.flags |= label;
+    }
+}
+
+/// The socket exists. In the first pass over all sockets it is followed from now on if it was not before.
+#[inline(always)]
+pub fn exists<S: Sock>(sock: S) {
+    let Some(pass) = PASS.get(0) else { return };
+    if let Some(conn) = get(sock.key()) {
+        conn.pass = *pass;
+    } else if *pass == FIRST_PASS {
+        adopt(sock);
+    }
+}
+
+#[inline(always)]
+fn adopt<S: Sock>(sock: S) {
+    let state = sock.state();
+    let (is_open, closed_by) = match state {
+        state::SYN_SENT => (false, closed_by::NONE),
+        state::ESTABLISHED => (true, closed_by::NONE),
+        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING => (true, closed_by::LOCAL),
+        state::CLOSE_WAIT | state::LAST_ACK => (true, closed_by::REMOTE),
+        _ => return,
+    };
+    let Some(conn) = blank(NewConn::Existing) else { return };
+    conn.role = sock.role_by_bytes(state);
+    conn.state = state;
+    conn.closed_by = closed_by;
+    conn.pass = FIRST_PASS;
+    conn.start_ns = now();
+    if !is_wanted(sock, conn) {
+        return;
+    }
+    conn.flags |= sock.early_labels() | if is_open { flag::ADOPTED } else { flag::CONNECTING_AT_START };
+    if is_open {
+        sock.write_established(conn);
+        sock.write_base(conn);
+    }
+    // What the kernel counts FINs in is taken off at the end.
+    if state == state::FIN_WAIT2 {
+        conn.bytes_sent = conn.bytes_sent.saturating_sub(1);
+    }
+    if matches!(state, state::CLOSE_WAIT | state::LAST_ACK | state::CLOSING) {
+        conn.bytes_received = conn.bytes_received.saturating_sub(1);
+    }
+    if let Err(error) = put(sock.key(), conn, BPF_NOEXIST)
+        && error != EEXIST
+    {
+        not_inserted(error);
     }
 }
 
@@ -233,7 +283,7 @@ fn closed<S: Sock>(sock: S, old: u8) {
     conn.state = old;
     conn.error = sock.error();
     establish_late(conn);
-    if conn.established_ns == 0 {
+    if conn.established_ns == 0 && !conn.has(flag::ADOPTED) {
         let port = sock.source_port();
         if port != 0 {
             conn.local_port = port;
@@ -279,12 +329,7 @@ pub fn repair<S: Sock>(sock: S) {
 #[inline(always)]
 fn end_unseen(conn: &mut Conn) {
     count(Counter::Repaired);
-    conn.flags |= flag::END_UNSEEN;
-    if conn.established_ns == 0 {
-        conn.failed_by = failed_by::OTHER;
-    } else if conn.closed_by == closed_by::NONE {
-        conn.closed_by = closed_by::UNKNOWN;
-    }
+    conn.mark_end_unseen();
 }
 
 /// The attempt failed with `error` before a SYN could be sent: there was no state change to follow.
@@ -438,25 +483,35 @@ fn blank<'a>(place: NewConn) -> Option<&'a mut Conn> {
     }
 }
 
-#[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would go over the stack, which it exceeds")]
+#[inline(always)]
+fn put(key: u64, conn: &Conn, flags: u64) -> Result<(), i32> {
+    conns().insert(key, conn, flags)
+}
+
 #[inline(always)]
 fn insert(key: u64, conn: &mut Conn) {
-    let mut result = conns().insert(key, &*conn, BPF_NOEXIST);
+    let mut result = put(key, conn, BPF_NOEXIST);
     if result == Err(EEXIST) {
         // The socket is used again and the end of its last connection was missed.
         if let Some(before) = get(key) {
             end_unseen(before);
             send(before, conn.start_ns);
         }
-        result = conns().insert(key, &*conn, BPF_ANY);
+        result = put(key, conn, BPF_ANY);
     }
     if let Err(error) = result {
-        count(match error {
-            E2BIG => Counter::MapFull,
-            ENOMEM => Counter::MapNoMemory,
-            _ => Counter::MapError,
-        });
+        not_inserted(error);
     }
+}
+
+/// Counts a connection that cannot be followed.
+#[inline(always)]
+fn not_inserted(error: i32) {
+    count(match error {
+        E2BIG => Counter::MapFull,
+        ENOMEM => Counter::MapNoMemory,
+        _ => Counter::MapError,
+    });
 }
 
 /// Stops following a socket.

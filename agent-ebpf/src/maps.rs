@@ -55,6 +55,10 @@ pub static FOLDING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
 
+/// The number of the pass over all sockets that is under way; user space counts it.
+#[map]
+pub static PASS: Array<u32> = Array::with_max_entries(1, 0);
+
 /// Counters by [`Counter`].
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
@@ -92,6 +96,9 @@ pub fn take_call() -> Option<[u64; 2]> {
 #[map]
 pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(limits::PIDS, 0);
 
+/// The pass in which sockets that nobody follows are taken in.
+pub const FIRST_PASS: u32 = 1;
+
 /// The programs that make connections. A softirq may interrupt what runs in a process on the same CPU, never another
 /// softirq; hence a place for each, though state changes alone are one program.
 #[derive(Clone, Copy)]
@@ -106,11 +113,13 @@ pub enum NewConn {
     Receive = 3,
     /// Attempts that fail before a SYN.
     Early = 4,
+    /// The pass over the sockets that exist.
+    Existing = 5,
 }
 
 impl NewConn {
     /// How many there are.
-    pub const COUNT: u32 = 5;
+    pub const COUNT: u32 = 6;
 }
 
 /// Adds one to a counter of this CPU; atomic, because a softirq may interrupt it here.

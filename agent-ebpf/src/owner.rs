@@ -102,6 +102,28 @@ pub fn accept(conn: &mut Conn) -> bool {
     true
 }
 
+/// Notes that a process holds `conn`, which is older than the agent, unless it is the agent's own: then says so and
+/// counts it. A process that the filters do not want is no holder; another may be.
+#[inline(always)]
+pub fn holds(conn: &mut Conn, tgid: u32, comm: &[u8; COMM_LEN]) -> bool {
+    if conn.flags & (flag::ADOPTED | flag::CONNECTING_AT_START) == 0 {
+        return true;
+    }
+    if is_own(tgid) {
+        return false;
+    }
+    if conn.tgid == tgid || !wants(tgid, comm) {
+        return true;
+    }
+    if conn.tgid == 0 {
+        conn.tgid = tgid;
+        conn.comm = *comm;
+    } else {
+        conn.flags |= flag::SHARED;
+    }
+    true
+}
+
 #[inline(always)]
 fn is_own(tgid: u32) -> bool {
     let own = tgid == setting!(own_tgid);

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock};
 use redial_common::{
     record::conn::{Conn, flag},
-    tcp::{family, role},
+    tcp::{family, role, state},
 };
 
 use crate::{
@@ -130,6 +130,10 @@ pub trait Sock: Copy {
     fn early_labels(self) -> u32;
     /// Writes what is known once it is: labels, and the sequence numbers that turns are counted from.
     fn write_established(self, conn: &mut Conn);
+    /// Writes the counts that a connection older than the agent begins with, which its end takes off.
+    fn write_base(self, conn: &mut Conn);
+    /// The role in a connection that is in `state`, from the kernel's counts alone; unknown where they do not tell.
+    fn role_by_bytes(self, state: u8) -> u8;
     /// Whether it takes no IPv4 (IPV6_V6ONLY).
     fn is_v6_only(self) -> bool;
     /// Writes byte counts, retransmits, round-trip times, keepalive and what labels have come since.
@@ -325,6 +329,40 @@ impl<F: Fields> Sock for Known<F> {
     }
 
     #[inline(always)]
+    fn write_base(self, conn: &mut Conn) {
+        let Some(tcp) = self.0.as_tcp() else { return };
+        conn.bytes_sent = tcp.field(offset!(tcp_bytes_acked));
+        conn.bytes_received = tcp.field(offset!(tcp_bytes_received));
+        conn.retransmits = tcp.field(offset!(tcp_total_retrans));
+    }
+
+    #[inline(always)]
+    fn role_by_bytes(self, state: u8) -> u8 {
+        if state == state::SYN_SENT {
+            return role::CLIENT;
+        }
+        let Some(tcp) = self.0.as_tcp() else { return role::UNKNOWN };
+        let next: u32 = tcp.field(offset!(tcp_snd_nxt));
+        let waiting = next.wrapping_sub(tcp.field(offset!(tcp_snd_una)));
+        let fin_went = match state {
+            state::FIN_WAIT2 => true,
+            state::FIN_WAIT1 | state::CLOSING | state::LAST_ACK => next == tcp.field(offset!(tcp_write_seq)),
+            _ => false,
+        };
+        // All sequence numbers that went out, the FIN's not counted...
+        let numbers = tcp.field::<u64>(offset!(tcp_bytes_acked)) + u64::from(waiting) - u64::from(fin_went);
+        // ...are those of the payload, and on the side that sent the first SYN one more: the kernel counts the
+        // acknowledgement of a SYN there alone.
+        let payload =
+            tcp.field::<u64>(offset!(tcp_bytes_sent)).wrapping_sub(tcp.field::<u64>(offset!(tcp_bytes_retrans)));
+        match numbers.wrapping_sub(payload) {
+            0 => role::SERVER,
+            1 => role::CLIENT,
+            _ => role::UNKNOWN,
+        }
+    }
+
+    #[inline(always)]
     fn is_v6_only(self) -> bool {
         self.bit(offset!(sock_ipv6only))
     }
@@ -337,10 +375,11 @@ impl<F: Fields> Sock for Known<F> {
         if conn.last_recv_ns == 0 {
             let written: u32 = tcp.field(offset!(tcp_write_seq));
             // Data on the SYN were written before: they ask, so the sequence must look moved.
-            conn.seq_at_recv = written.wrapping_sub(u32::from(Self(tcp).bit(offset!(tcp_syn_data))));
+            let ask = Self(tcp).bit(offset!(tcp_syn_data)) && !conn.has(flag::ADOPTED);
+            conn.seq_at_recv = written.wrapping_sub(u32::from(ask));
             conn.copied_seq = tcp.field(offset!(tcp_copied_seq));
         }
-        if conn.role == role::CLIENT {
+        if conn.role == role::CLIENT && !conn.has(flag::ADOPTED) {
             // The peer's answer to our SYN acknowledged it; who restores a connection sends none.
             if tcp.field::<u64>(offset!(tcp_bytes_acked)) == 0 {
                 conn.flags |= flag::RESTORED;
@@ -357,9 +396,9 @@ impl<F: Fields> Sock for Known<F> {
     fn write_facts(self, conn: &mut Conn) {
         let Some(tcp) = self.0.as_tcp() else { return };
         conn.flags |= Self(tcp).tcp_labels();
-        conn.bytes_sent = tcp.field(offset!(tcp_bytes_acked));
-        conn.bytes_received = tcp.field(offset!(tcp_bytes_received));
-        conn.retransmits = tcp.field(offset!(tcp_total_retrans));
+        conn.bytes_sent = tcp.field::<u64>(offset!(tcp_bytes_acked)).wrapping_sub(conn.bytes_sent);
+        conn.bytes_received = tcp.field::<u64>(offset!(tcp_bytes_received)).wrapping_sub(conn.bytes_received);
+        conn.retransmits = tcp.field::<u32>(offset!(tcp_total_retrans)).wrapping_sub(conn.retransmits);
         if conn.unanswered != 0 && tcp.field::<u32>(offset!(tcp_snd_una)) != conn.unanswered_una {
             conn.unanswered = 0;
         }

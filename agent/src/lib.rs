@@ -4,6 +4,7 @@
 //!
 //! | Module | Does | Yields |
 //! |---|---|---|
+//! | [`host`] | reads what the kernel's own tables hold, in every network namespace | |
 //! | [`kernel`] | finds out what the kernel allows, loads and attaches the probes | `ProbeStatus`, attached programs |
 //! | [`intake`] | reads the kernel's ring, live map and totals | `Event`, `Conn` |
 //! | [`enrich`] | finds out whose a connection is and what its remote is called | `Identity` |
@@ -22,6 +23,7 @@
 
 pub mod cli;
 pub mod enrich;
+pub mod host;
 pub mod intake;
 pub mod kernel;
 pub mod output;

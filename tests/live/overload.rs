@@ -47,8 +47,9 @@ fn exact(done: &Churned, trace: &Trace, spec: &Churn) -> Result<()> {
     let received = done.exchanges * spec.answer as u64 + done.answered * spec.request as u64;
     ensure!(totals.bytes_received == Some(received), "bytes_received is {received}{}", about());
     let (first, second) = match spec.close {
-        Close::Rst => ("reset_local", "reset_remote"),
+        Close::Rst | Close::AckRst => ("reset_local", "reset_remote"),
         Close::Fin => ("local", "remote"),
+        Close::ServerFin => ("remote", "local"),
     };
     ensure!(totals.closed_by(first) == n && totals.closed_by(second) == n, "closed_by{}", about());
     ensure!(totals.unused == Some(0), "none was unused{}", about());

@@ -15,6 +15,7 @@ use nix::{
 
 use crate::{
     clock::poll_until,
+    gate::slowdown,
     lines::Lines,
     netns::Netns,
     record::{Record, Trace},
@@ -25,6 +26,13 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long it may take to drain and end.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Emulated processors are slower by more than that, but wait less than they work.
+const MAX_STRETCH: u32 = 6;
+
+fn limit(native: Duration) -> Duration {
+    native * slowdown().min(MAX_STRETCH)
+}
 
 /// The line on stderr by which the agent says that it watches.
 const READY: &str = "redial: watching";
@@ -59,7 +67,7 @@ pub fn command() -> Result<Command> {
     Ok(Command::new(redial()?))
 }
 
-/// A running `redial trace --format jsonl`. Killed when dropped.
+/// A running agent, mostly `redial trace --format jsonl`. Killed when dropped.
 pub struct Agent {
     child: Child,
     stdout: Lines,
@@ -86,8 +94,9 @@ impl Agent {
         let stderr = Lines::collect(child.stderr.take().context("the agent has no stderr")?);
         let agent = Self { child, stdout, stderr };
         let ready = |lines: &[String]| lines.iter().any(|l| l.starts_with(READY)).then_some(());
-        if agent.stderr.wait(START_LIMIT, ready).is_none() {
-            bail!("the agent did not say `{READY}` within {START_LIMIT:?}; it said:\n{}", agent.stderr.text());
+        let limit = limit(START_LIMIT);
+        if agent.stderr.wait(limit, ready).is_none() {
+            bail!("the agent did not say `{READY}` within {limit:?}; it said:\n{}", agent.stderr.text());
         }
         Ok(agent)
     }
@@ -130,10 +139,16 @@ impl Agent {
 
     /// Waits for a clean end and reads everything that it printed.
     pub fn finish(&mut self) -> Result<Trace> {
-        let status = wait(&mut self.child, STOP_LIMIT)?;
-        ensure!(self.stdout.wait_end(STOP_LIMIT), "the agent ended and left its stdout open");
+        let lines = self.finish_lines()?;
+        Trace::parse(&lines).with_context(|| format!("stderr:\n{}", self.stderr.text()))
+    }
+
+    /// The same without understanding it.
+    pub(crate) fn finish_lines(&mut self) -> Result<Vec<String>> {
+        let status = wait(&mut self.child, limit(STOP_LIMIT))?;
+        ensure!(self.stdout.wait_end(limit(STOP_LIMIT)), "the agent ended and left its stdout open");
         ensure!(status.success(), "the agent ended with {status}; it said:\n{}", self.stderr.text());
-        Trace::parse(&self.stdout.all()).with_context(|| format!("stderr:\n{}", self.stderr.text()))
+        Ok(self.stdout.all())
     }
 }
 

@@ -95,6 +95,8 @@ pub fn balance(trace: &Trace) -> Result<()> {
     let all = |by: &BTreeMap<String, u64>| by.values().sum::<u64>();
     ensure!(all(&totals.closed_by) == totals.closed, "closed_by does not sum to closed{}", about());
     ensure!(all(&totals.failed_by) == totals.failed, "failed_by does not sum to failed{}", about());
+    let (before, after) = (totals.open_at_start + totals.opened, totals.closed + totals.open);
+    ensure!(before == after, "open at start and opened are not closed and open{}", about());
     ensure!(totals.attempts == totals.opened + totals.failed, "attempts are not opened + failed{}", about());
     Ok(())
 }

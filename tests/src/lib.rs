@@ -5,6 +5,10 @@
 //! ([`traffic::truth`]), joined by role and addresses ([`join`]). [`relay`] stands between two namespaces and delays,
 //! drops or forges packets.
 //!
+//! What the agent says of edges ([`snapshot`], from an [`observer`]) is compared with what they had to become
+//! ([`ledger`]), once the kernel is done with the sockets ([`settle`]). Copies of the generator ([`programs`]) are
+//! executables of their own.
+//!
 //! Everything that is started ends with the guard that started it, also when a test panics. Every wait has a limit.
 
 pub mod agent;
@@ -14,10 +18,16 @@ pub mod destroy;
 pub mod gate;
 pub mod iface;
 pub mod join;
+pub mod ledger;
 pub mod lines;
+pub mod load;
 pub mod netns;
+pub mod observer;
 pub mod peer;
+pub mod programs;
 pub mod record;
 pub mod relay;
+pub mod settle;
+pub mod snapshot;
 pub mod stats;
 pub mod traffic;

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Seek, Write},
     net::SocketAddr,
     os::{fd::AsRawFd, unix::process::CommandExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::OnceLock,
     time::Duration,
@@ -38,6 +38,22 @@ use crate::{
 /// No process of these tests may take longer than this for what it is asked.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
+/// Where a process runs, and as which program.
+#[derive(Clone, Copy, Default)]
+pub struct Place<'a> {
+    /// The namespace; the test's own when there is none.
+    pub netns: Option<&'a Netns>,
+    /// A copy of the generator ([`crate::programs`]); the generator itself when there is none.
+    pub program: Option<&'a Path>,
+}
+
+impl<'a> Place<'a> {
+    /// In `netns`, as `program`.
+    pub fn new(netns: &'a Netns, program: &'a Path) -> Self {
+        Self { netns: Some(netns), program: Some(program) }
+    }
+}
+
 /// A client or server process. Killed when dropped.
 pub struct Peer {
     child: Child,
@@ -51,19 +67,29 @@ pub struct Peer {
 impl Peer {
     /// Starts a server and waits until it listens.
     pub fn server(netns: Option<&Netns>, spec: &Server) -> Result<Self> {
-        Self::start(netns, "server", spec)
+        Self::server_at(Place { netns, program: None }, spec)
+    }
+
+    /// The same in a place.
+    pub fn server_at(place: Place<'_>, spec: &Server) -> Result<Self> {
+        Self::start(place, "server", spec)
     }
 
     /// Starts a client, which waits for [`Peer::go`].
     pub fn client(netns: Option<&Netns>, spec: &Client) -> Result<Self> {
-        Self::start(netns, "client", spec)
+        Self::client_at(Place { netns, program: None }, spec)
     }
 
-    fn start(netns: Option<&Netns>, what: &str, spec: &impl Serialize) -> Result<Self> {
+    /// The same in a place.
+    pub fn client_at(place: Place<'_>, spec: &Client) -> Result<Self> {
+        Self::start(place, "client", spec)
+    }
+
+    fn start(place: Place<'_>, what: &str, spec: &impl Serialize) -> Result<Self> {
         // Memory needs no cleaning up, and stays readable when the process was killed.
         let truth = File::from(memfd_create(c"truth", MFdFlags::MFD_CLOEXEC).context("make a memory file")?);
         let path = format!("/proc/{}/fd/{}", std::process::id(), truth.as_raw_fd());
-        let mut command = command(netns)?;
+        let mut command = command(place)?;
         command.args([what, &serde_json::to_string(spec)?, &path]).stdin(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start a traffic {what}"))?;
         let stdout = Lines::collect(child.stdout.take().context("no stdout")?);
@@ -100,7 +126,7 @@ impl Peer {
         self.command("go")
     }
 
-    /// Lets steps that hold go on.
+    /// Lets steps that hold go on, each connection by one.
     pub fn release(&mut self) -> Result<()> {
         self.command("release")
     }
@@ -116,6 +142,14 @@ impl Peer {
         self.stdout
             .wait(LIMIT, |lines| (lines.iter().filter(|l| held(l)).count() >= n).then_some(()))
             .with_context(|| format!("{n} connections were not held within {LIMIT:?}:\n{}", self.stderr.text()))
+    }
+
+    /// Waits until a client that lingers has done all.
+    pub fn wait_done(&self) -> Result<()> {
+        let done = |l: &String| matches!(serde_json::from_str(l), Ok(News::Done));
+        self.stdout
+            .wait(LIMIT, |lines| lines.iter().any(done).then_some(()))
+            .with_context(|| format!("a client was not done within {LIMIT:?}:\n{}", self.stderr.text()))
     }
 
     /// What the process has written down so far.
@@ -176,19 +210,30 @@ impl Drop for Peer {
 
 /// Runs the churn loop to its end.
 pub fn churn(netns: Option<&Netns>, spec: &Churn) -> Result<Churned> {
-    let output = command(netns)?.args(["churn", &serde_json::to_string(spec)?]).output().context("run the churn")?;
+    churn_at(Place { netns, program: None }, spec)
+}
+
+/// The same in a place.
+pub fn churn_at(place: Place<'_>, spec: &Churn) -> Result<Churned> {
+    let output = command(place)?.args(["churn", &serde_json::to_string(spec)?]).output().context("run the churn")?;
     ensure!(output.status.success(), "the churn failed: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("read what the churn did")
 }
 
-/// The generator's binary, to run in `netns`; it dies with the thread that starts it.
-fn command(netns: Option<&Netns>) -> Result<Command> {
+/// The generator's binary.
+pub fn generator() -> Result<&'static Path> {
     static PATH: OnceLock<Result<PathBuf>> = OnceLock::new();
-    let path = PATH
-        .get_or_init(|| program("REDIAL_TRAFFIC_BIN", env!("CARGO_PKG_NAME"), "traffic"))
-        .as_ref()
-        .map_err(|e| anyhow!("{e:#}"))?;
-    let netns = netns.map(|n| n.file().try_clone()).transpose().context("hold the namespace")?;
+    let path = PATH.get_or_init(|| program("REDIAL_TRAFFIC_BIN", env!("CARGO_PKG_NAME"), "traffic"));
+    path.as_deref().map_err(|e| anyhow!("{e:#}"))
+}
+
+/// The generator, to run in `place`; it dies with the thread that starts it.
+pub(crate) fn command(place: Place<'_>) -> Result<Command> {
+    let path = match place.program {
+        Some(path) => path,
+        None => generator()?,
+    };
+    let netns = place.netns.map(|n| n.file().try_clone()).transpose().context("hold the namespace")?;
     let mut command = Command::new(path);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
     let enter = move || {

@@ -162,6 +162,7 @@ pub struct Totals {
     pub closed: u64,
     pub failed: u64,
     pub open: u64,
+    pub open_at_start: u64,
     pub exchanges: Option<u64>,
     pub bytes_sent: Option<u64>,
     pub bytes_received: Option<u64>,

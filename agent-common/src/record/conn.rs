@@ -3,7 +3,10 @@
 //! Both are the same structure, so user space reads them with the same code. A connection that had no second turn
 //! has empty distributions: its record stops at [`HEAD_LEN`].
 
-use crate::dist::Dist;
+use crate::{
+    dist::Dist,
+    tcp::{closed_by, failed_by},
+};
 
 /// Bits of [`Conn::flags`].
 pub mod flag {
@@ -42,6 +45,10 @@ pub mod flag {
     pub const FINAL_READ: u32 = 1 << 15;
     /// A listener closed before the connection was accepted.
     pub const NEVER_ACCEPTED: u32 = 1 << 16;
+    /// The attempt was under way when the agent began: its start was not seen.
+    pub const CONNECTING_AT_START: u32 = 1 << 18;
+    /// Older than the agent, and more than one process holds it: whoever uses it next owns it.
+    pub const SHARED: u32 = 1 << 19;
     /// Put together from a checkpoint (TCP_REPAIR): there was no handshake.
     pub const RESTORED: u32 = 1 << 17;
 }
@@ -123,9 +130,9 @@ pub struct Conn {
     pub close_wait_ns: u64,
     /// When CLOSE-WAIT ended.
     pub close_wait_end_ns: u64,
-    /// Payload bytes that the peer acknowledged.
+    /// Payload bytes that the peer acknowledged while the agent watched. Until the end: those from before.
     pub bytes_sent: u64,
-    /// Payload bytes received in order.
+    /// Payload bytes received in order, likewise.
     pub bytes_received: u64,
     /// The process that accepted; 0 when not seen.
     pub acceptor_tgid: u32,
@@ -133,7 +140,7 @@ pub struct Conn {
     pub closer_tgid: u32,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// Segments sent again, SYN included.
+    /// Segments sent again, SYN included, likewise.
     pub retransmits: u32,
     /// Segments sent again since the peer last acknowledged anything new; [`u32::MAX`] where user space knows that they
     /// were not watched.
@@ -152,8 +159,8 @@ pub struct Conn {
     pub local_port: u16,
     /// Remote port.
     pub remote_port: u16,
-    /// Zero.
-    pub pad_ports: u32,
+    /// The last pass over all sockets that found this one, 0 for none.
+    pub pass: u32,
     /// Local address; IPv4 in the first four bytes.
     pub local: [u8; 16],
     /// Remote address; IPv4 in the first four bytes.
@@ -217,7 +224,7 @@ impl Conn {
         error: 0,
         local_port: 0,
         remote_port: 0,
-        pad_ports: 0,
+        pass: 0,
         local: [0; 16],
         remote: [0; 16],
         comm: [0; COMM_LEN],
@@ -237,6 +244,18 @@ impl Conn {
     pub const fn drop_unwatched(&mut self) {
         if self.flags & (flag::MPTCP | flag::USER_DATA) != 0 {
             self.flags &= !flag::TURNS_WATCHED;
+        }
+    }
+
+    /// Gives the end that was not seen a cause.
+    #[inline(always)]
+    pub const fn mark_end_unseen(&mut self) {
+        self.flags |= flag::END_UNSEEN;
+        let is_attempt = self.established_ns == 0 && !self.has(flag::ADOPTED);
+        if is_attempt {
+            self.failed_by = failed_by::OTHER;
+        } else if self.closed_by == closed_by::NONE {
+            self.closed_by = closed_by::UNKNOWN;
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Process {
     pub tgid: u32,
     /// FORK: the process it came from; else 0.
     pub parent: u32,
+    /// Its control group in the unified hierarchy (cgroup v2): the inode number of its directory; 0 when not known.
+    pub cgroup_id: u64,
     /// Its name, ended by a zero.
     pub comm: [u8; COMM_LEN],
     /// EXEC: the path it was called by, ended by a zero, cut when longer; else empty.
@@ -38,5 +40,5 @@ pub struct Process {
 /// Length of a [`Process`] without its path, as FORK and EXIT are sent.
 pub const HEAD_LEN: usize = core::mem::offset_of!(Process, path);
 
-const _: () = assert!(HEAD_LEN == 40);
-const _: () = assert!(size_of::<Process>() == 168);
+const _: () = assert!(HEAD_LEN == 48);
+const _: () = assert!(size_of::<Process>() == 176);

@@ -84,11 +84,15 @@ fn returned(ctx: &TracePointContext) {
     }
 }
 
-/// Few are MPTCP's, whose descriptor's socket is none that is followed.
 #[inline(always)]
 fn accepted_by_descriptor(sock: u64) {
-    let followed = if conns::get(sock).is_some() { Some(sock) } else { Known(Bare(sock)).first_subflow() };
-    followed.into_iter().for_each(accepted);
+    followed(sock).into_iter().for_each(accepted);
+}
+
+/// The socket that is followed for a descriptor's. Few are MPTCP's, which are not followed themselves.
+#[inline(always)]
+pub fn followed(sock: u64) -> Option<u64> {
+    if conns::get(sock).is_some() { Some(sock) } else { Known(Bare(sock)).first_subflow() }
 }
 
 /// The address of the socket behind one of the current process's descriptors.

@@ -6,6 +6,7 @@ mod accept;
 mod close;
 mod connect;
 mod destroy;
+mod existing;
 mod process;
 mod receive;
 mod reset;

@@ -4,7 +4,10 @@
 //! `tracepoint sched/sched_process_exec`, `tracepoint sched/sched_process_exit`
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes,
+        generated::bpf_get_current_cgroup_id,
+    },
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
@@ -89,6 +92,8 @@ fn send(event: u32, tgid: u32, parent: u32, comm: [u8; COMM_LEN], path: Option<u
     record.at_ns = now();
     record.tgid = tgid;
     record.parent = parent;
+    // SAFETY: the helper has no arguments. A fork's child is in the group of the process that forks.
+    record.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     record.comm = comm;
     let sent = if let Some(path) = path {
         // SAFETY: the helper checks the address and ends the text with a zero.

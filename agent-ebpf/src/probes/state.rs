@@ -6,7 +6,10 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use redial_common::{record::conn::Conn, tcp::family};
+use redial_common::{
+    record::conn::Conn,
+    tcp::{family, role},
+};
 
 use super::{DONE, DONE_U32};
 use crate::{
@@ -159,6 +162,12 @@ impl Sock for Event {
 
     fn early_labels(self) -> u32 {
         0
+    }
+
+    fn write_base(self, _: &mut Conn) {}
+
+    fn role_by_bytes(self, _: u8) -> u8 {
+        role::UNKNOWN
     }
 
     fn is_v6_only(self) -> bool {

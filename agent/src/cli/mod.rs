@@ -1,14 +1,18 @@
 //! The command line: arguments, and a file per subcommand.
 
+pub mod audit;
 pub mod doctor;
 pub mod failure;
+pub mod filter;
 pub mod generate;
 pub mod netns;
+pub mod observe;
 pub mod pace;
 pub mod remote;
 pub mod session;
 pub mod source;
 pub mod stop;
+pub mod tables;
 pub mod top;
 pub mod trace;
 pub mod watch;
@@ -47,6 +51,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Top(top::TopArgs),
+    Audit(audit::AuditArgs),
     Trace(trace::TraceArgs),
     Doctor(doctor::DoctorArgs),
 }
@@ -57,9 +62,10 @@ impl Cli {
         match (&self.generate, &self.command) {
             (Some(artefact), _) => generate::run(*artefact),
             (None, Some(Command::Top(args))) => top::run(args),
+            (None, Some(Command::Audit(args))) => audit::run(args),
             (None, Some(Command::Trace(args))) => trace::run(args),
             (None, Some(Command::Doctor(args))) => doctor::run(args),
-            (None, None) => Err(Failure::Usage("say what to do: redial top --once, trace or doctor".to_owned())),
+            (None, None) => Err(Failure::Usage("say what to do: redial top --once, audit, trace or doctor".to_owned())),
         }
     }
 }

@@ -70,7 +70,8 @@ impl RemoteFilter {
         self.networks.is_empty()
     }
 
-    fn allows(&self, remote: IpAddr) -> bool {
+    /// Whether `remote` is wanted.
+    pub fn allows(&self, remote: IpAddr) -> bool {
         self.networks.is_empty() || self.networks.iter().any(|network| network.contains(&remote))
     }
 

@@ -10,9 +10,10 @@ use rustix::{
     time::{ClockId, clock_getres},
 };
 
-use super::remote::RemoteFilter;
+use super::{filter::Filter, tables::Tables};
 use crate::{
     enrich::{Enricher, Identity, address::address},
+    host::reading::Reading,
     intake::{Event, RecordSource},
     kernel::status::ProbeStatus,
     snapshot::{
@@ -21,7 +22,10 @@ use crate::{
         connection::{Connection, WallClock},
         losses::{LeftOut, Losses},
     },
-    state::{MAX_EDGES, State, key::is_other},
+    state::{
+        State,
+        key::{By, is_other},
+    },
 };
 
 /// What is done with each connection as it passes.
@@ -37,8 +41,9 @@ pub struct Session<S> {
 /// All that is behind the source.
 struct Folder {
     enricher: Enricher,
-    filter: RemoteFilter,
+    filter: Filter,
     state: State,
+    max_edges: usize,
     clock: WallClock,
     /// Length of the kernel's tick, seconds.
     tick_s: f64,
@@ -49,8 +54,8 @@ struct Folder {
 }
 
 impl<S: RecordSource> Session<S> {
-    /// Begins a watch now.
-    pub fn new(source: S, enricher: Enricher, filter: RemoteFilter) -> Self {
+    /// Begins a watch now, with edges told apart `by` this and never more than `max_edges`.
+    pub fn new(source: S, enricher: Enricher, filter: Filter, by: By, max_edges: usize) -> Self {
         let tick = clock_getres(ClockId::MonotonicCoarse);
         let clock = WallClock { monotonic_ns: source.now_ns(), wall: Timestamp::now() };
         Self {
@@ -59,7 +64,8 @@ impl<S: RecordSource> Session<S> {
             folder: Folder {
                 enricher,
                 filter,
-                state: State::new(MAX_EDGES),
+                state: State::new(max_edges, by),
+                max_edges,
                 clock,
                 tick_s: tick.tv_sec as f64 + tick.tv_nsec as f64 / 1e9,
                 filtered: 0,
@@ -85,8 +91,14 @@ impl<S: RecordSource> Session<S> {
         Ok(count)
     }
 
-    /// Ends the watch: takes in all that is left and makes the totals.
-    pub fn finish(mut self, probes: &[ProbeStatus], mut show: Option<Show<'_>>) -> Result<End> {
+    /// Ends the watch: takes in all that is left and makes the totals. With the host's tables as they were at its
+    /// beginning, they are read again and joined.
+    pub fn finish(
+        mut self,
+        probes: &[ProbeStatus],
+        mut show: Option<Show<'_>>,
+        first: Option<&Reading>,
+    ) -> Result<End> {
         let Self { source, folder, start_ns } = &mut self;
         let now_ns = source.now_ns();
         let mut result = Ok(());
@@ -99,8 +111,10 @@ impl<S: RecordSource> Session<S> {
         result.context("cannot write the output")?;
         let now_ns = source.now_ns();
         // Nothing changes any more, so a connection is either in a record or alive.
-        let mut live = State::new(MAX_EDGES);
+        let mut live = State::new(folder.max_edges, folder.state.by());
         source.live(&mut |conn| folder.take_live(conn, now_ns, &mut live))?;
+        let tables = first.map(|_| Tables::read(&folder.state)).transpose()?;
+        let tables = tables.as_ref().map(|tables| tables.join(first, &folder.state, &mut live, &folder.filter));
         let counters = source.counters()?;
         let mut losses = Losses::of(&counters);
         losses.folded_other += folder.untold;
@@ -114,8 +128,9 @@ impl<S: RecordSource> Session<S> {
                 own: counters.get(Counter::Own),
                 filtered: counters.get(Counter::Filtered) + folder.filtered,
             },
+            tables: tables.as_ref(),
         };
-        let name_of = |address: IpAddr| folder.enricher.name_of(address);
+        let name_of = |address: IpAddr| folder.enricher.resolve(address).map(|name| name.to_string());
         let snapshot = build(frame, &folder.state, &live, &name_of);
         Ok(End { snapshot, records: folder.state.records, folded: folder.state.folded })
     }
@@ -136,21 +151,27 @@ impl Folder {
         match event {
             Event::Process(process) => self.enricher.observe(process),
             Event::Opened(conn) => {
-                if self.filter.allows_conn(conn) {
-                    let who = self.enricher.identify(conn, now_ns);
+                if let Some(who) = self.identify(conn, now_ns) {
                     return self.show(conn, &who, show);
                 }
             }
-            Event::Ended(conn) if self.filter.allows_conn(conn) => {
-                let who = self.enricher.identify(conn, now_ns);
-                self.state.ended(conn, &who);
-                return self.show(conn, &who, show);
-            }
-            Event::Ended(_) => self.filtered += 1,
+            Event::Ended(conn) => match self.identify(conn, now_ns) {
+                Some(who) => {
+                    self.state.ended(conn, &who);
+                    // So that the answer is there when the name is shown.
+                    self.enricher.resolve(address(conn.family, &conn.remote));
+                    return self.show(conn, &who, show);
+                }
+                None => self.filtered += 1,
+            },
             Event::Folded(key, totals) => match self.filter.allows_fold(key) {
                 Some(true) => {
                     let who = self.enricher.identify_fold(key, totals, now_ns);
-                    self.state.folded(key, totals, &who, now_ns);
+                    if self.filter.allows_owner(&who) {
+                        self.state.folded(key, totals, &who, now_ns);
+                    } else {
+                        self.filtered += totals.records;
+                    }
                 }
                 Some(false) => self.filtered += totals.records,
                 // Those that had no edge of their own are counted by the kernel already.
@@ -162,10 +183,15 @@ impl Folder {
     }
 
     fn take_live(&mut self, conn: &Conn, now_ns: u64, live: &mut State) {
-        if self.filter.allows_conn(conn) {
-            let who = self.enricher.identify(conn, now_ns);
+        if let Some(who) = self.identify(conn, now_ns) {
             live.live(conn, &who);
         }
+    }
+
+    /// The owner of `conn`; `None` when the filters do not want it.
+    fn identify(&mut self, conn: &Conn, now_ns: u64) -> Option<Identity> {
+        let who = self.filter.allows_conn(conn).then(|| self.enricher.identify(conn, now_ns))?;
+        self.filter.allows_owner(&who).then_some(who)
     }
 
     fn show(&self, conn: &Conn, who: &Identity, show: Option<Show<'_>>) -> io::Result<()> {

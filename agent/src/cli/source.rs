@@ -9,7 +9,8 @@ use crate::{
 
 /// Attaches to the kernel.
 pub fn open(options: &Options) -> Result<RingSource, Failure> {
-    let source = RingSource::new(kernel::attach(options)?)?;
+    let mut source = RingSource::new(kernel::attach(options)?)?;
+    source.adopt()?;
     give_back_memory();
     Ok(source)
 }

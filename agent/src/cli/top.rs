@@ -8,12 +8,11 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, builder::PossibleValuesParser};
 
-use super::{failure::Failure, pace::Pace, session::Session, source, stop::Stop, watch::WatchArgs};
-use crate::{
-    enrich::Enricher,
-    intake::RecordSource as _,
-    output::{self, screen::Screen},
+use super::{
+    failure::Failure,
+    observe::{ObserveArgs, observe},
 };
+use crate::output::{self, screen::Screen};
 
 /// How long is observed when nothing is said.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(5);
@@ -36,7 +35,7 @@ pub struct TopArgs {
     once: bool,
 
     #[command(flatten)]
-    watch: WatchArgs,
+    observe: ObserveArgs,
 
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "How",
@@ -59,23 +58,9 @@ pub fn run(args: &TopArgs) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("--rows is for --format text; {} has every edge", args.format)));
     }
     let write = output::find(&args.format, |output| output.top).context("no such format")?;
-    let filter = args.watch.remote_filter()?;
-    let source = source::open(&args.watch.options(false)?)?;
-    let window = args.watch.duration.unwrap_or(DEFAULT_WINDOW);
-    let stop = Stop::after(Some(window))?;
-    source::announce(&source, &format!("for {}", humantime::format_duration(window)));
-    let probes = source.attached().probes().to_vec();
-    let enricher = Enricher::of_this_host(source.now_ns())?;
-    let mut session = Session::new(source, enricher, filter);
-
-    let mut pace = Pace::new(args.watch.ring_bytes);
-    let mut events = 0;
-    while !stop.wait(pace.after(events)) {
-        events = session.drain(None)?;
-    }
-    let end = session.finish(&probes, None)?;
+    let snapshot = observe(&args.observe, DEFAULT_WINDOW)?;
     let rows = usize::try_from(args.rows.unwrap_or(DEFAULT_ROWS)).unwrap_or(usize::MAX);
     let mut out = BufWriter::new(io::stdout().lock());
-    write(&end.snapshot, &Screen::of_stdout(rows), &mut out)?;
+    write(&snapshot, &Screen::of_stdout(rows), &mut out)?;
     Ok(out.flush()?)
 }

@@ -11,6 +11,7 @@ use crate::{
     intake::RecordSource as _,
     output::{self, SummaryPlace, screen::Screen},
     snapshot::summary::Summary,
+    state::key::By,
 };
 
 /// Print a line per connection as it ends
@@ -35,14 +36,15 @@ pub struct TraceArgs {
 /// Watches until it is told to stop.
 pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let new_output = output::find(&args.format, |output| output.trace).context("no such format")?;
-    let filter = args.watch.remote_filter()?;
-    let source = source::open(&args.watch.options(args.opens)?)?;
+    let options = args.watch.options(args.opens)?;
+    let filter = args.watch.filter(&options)?;
+    let source = source::open(&options)?;
     let stop = Stop::after(args.watch.duration)?;
     source::announce(&source, if args.watch.duration.is_some() { "until the time is over" } else { "until Ctrl-C" });
     source::announce_degraded(&source);
     let probes = source.attached().probes().to_vec();
     let enricher = Enricher::of_this_host(source.now_ns())?;
-    let mut session = Session::new(source, enricher, filter);
+    let mut session = Session::new(source, enricher, filter, By::Edge, args.watch.max_edges());
 
     let screen = Screen::of_stdout(usize::MAX);
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
@@ -55,7 +57,7 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
         events = session.drain(Some(&mut |connection| output.line(connection, &screen, &mut out)))?;
         out.flush()?;
     }
-    let end = session.finish(&probes, Some(&mut |connection| output.line(connection, &screen, &mut out)))?;
+    let end = session.finish(&probes, Some(&mut |connection| output.line(connection, &screen, &mut out)), None)?;
     let summary = Summary::of(&end.snapshot, end.records, end.folded);
     match output.summary_place() {
         SummaryPlace::Stdout => output.summary(&summary, &screen, &mut out)?,

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     failure::Failure,
+    filter::Filter,
     netns,
     remote::{Remote, RemoteFilter},
 };
@@ -29,6 +30,12 @@ pub struct WatchArgs {
     /// The name as `ps -o comm` shows it, of at most 15 bytes.
     #[arg(long, value_name = "NAME", value_parser = comm)]
     pub comm: Option<String>,
+
+    /// Only connections of processes in this container
+    ///
+    /// Its id or the beginning of it, of at least 4 digits, or the uid of a Kubernetes pod. May be given more than once.
+    #[arg(long, value_name = "ID", value_parser = container)]
+    pub container: Vec<String>,
 
     /// Only connections to or from this network or host
     ///
@@ -59,6 +66,11 @@ pub struct WatchArgs {
     #[arg(long, value_name = "N", help_heading = "How",
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub max_connections: Option<u32>,
+
+    /// How many edges are told apart; what is over is shown as one, ~other
+    #[arg(long, value_name = "N", hide = true, default_value_t = 100_000,
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub max_edges: u32,
 
     /// Bytes of the buffer between kernel and redial
     #[arg(long, value_name = "BYTES", hide = true, default_value_t = redial_common::limits::RING_BYTES,
@@ -100,9 +112,14 @@ impl WatchArgs {
         })
     }
 
-    /// The filter that is applied here and not in the kernel.
-    pub fn remote_filter(&self) -> Result<RemoteFilter, Failure> {
-        RemoteFilter::resolve(&self.remote)
+    /// The filters that are applied here, beside those of the kernel.
+    pub fn filter(&self, options: &Options) -> Result<Filter, Failure> {
+        Ok(Filter::new(options, RemoteFilter::resolve(&self.remote)?, &self.container))
+    }
+
+    /// How many edges are told apart.
+    pub fn max_edges(&self) -> usize {
+        usize::try_from(self.max_edges).unwrap_or(usize::MAX)
     }
 }
 
@@ -111,6 +128,16 @@ fn comm(text: &str) -> Result<String, String> {
         0 => Err("empty; give a name as `ps -o comm` shows it".to_owned()),
         1..=MAX_COMM => Ok(text.to_owned()),
         _ => Err(format!("longer than the {MAX_COMM} bytes that the kernel keeps; give it as `ps -o comm` shows it")),
+    }
+}
+
+fn container(text: &str) -> Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    let is_name = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if is_name && text.len() >= 4 {
+        Ok(text)
+    } else {
+        Err("give a container's id or at least 4 digits of its beginning, or a pod's uid".to_owned())
     }
 }
 

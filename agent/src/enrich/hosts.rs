@@ -1,6 +1,6 @@
 //! Names of remote addresses, from the hosts file only: no DNS is asked.
 
-use std::{collections::HashMap, fs::File, io::Read, net::IpAddr, path::Path};
+use std::{collections::HashMap, fs::File, io::Read, net::IpAddr, path::Path, sync::Arc};
 
 /// How much of the file is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -8,7 +8,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Names by address.
 #[derive(Debug, Default)]
 pub struct Hosts {
-    names: HashMap<IpAddr, Box<str>>,
+    names: HashMap<IpAddr, Arc<str>>,
 }
 
 impl Hosts {
@@ -38,8 +38,8 @@ impl Hosts {
     }
 
     /// The name of `address`, if the file has one.
-    pub fn name_of(&self, address: IpAddr) -> Option<&str> {
-        self.names.get(&address).map(AsRef::as_ref)
+    pub fn name_of(&self, address: IpAddr) -> Option<&Arc<str>> {
+        self.names.get(&address)
     }
 }
 
@@ -52,9 +52,10 @@ mod tests {
         let hosts = Hosts::parse(
             "# comment\n192.0.2.1 db1 db1.example # main\n192.0.2.1 other\nnonsense x\n::1 lo6\n2001:db8::1 six\n",
         );
-        assert_eq!(hosts.name_of("192.0.2.1".parse().unwrap()), Some("db1"));
-        assert_eq!(hosts.name_of("2001:db8::1".parse().unwrap()), Some("six"));
-        assert_eq!(hosts.name_of("::1".parse().unwrap()), None);
-        assert_eq!(hosts.name_of("192.0.2.2".parse().unwrap()), None);
+        let name_of = |address: &str| hosts.name_of(address.parse().unwrap()).map(AsRef::as_ref);
+        assert_eq!(name_of("192.0.2.1"), Some("db1"));
+        assert_eq!(name_of("2001:db8::1"), Some("six"));
+        assert_eq!(name_of("::1"), None);
+        assert_eq!(name_of("192.0.2.2"), None);
     }
 }

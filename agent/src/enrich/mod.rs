@@ -1,8 +1,11 @@
 //! Who and where: each record joined with the identity of its process and the name of its remote.
 
 pub mod address;
+pub mod cgroup;
+pub mod container;
 pub mod executable;
 pub mod hosts;
+pub mod names;
 pub mod process;
 pub mod procfs;
 pub mod role;
@@ -16,7 +19,10 @@ use redial_common::{
     record::{conn::Conn, process::Process},
 };
 
+use cgroup::Cgroups;
+use container::Container;
 use hosts::Hosts;
+use names::Names;
 use process::{MAX_PROCESSES, Processes};
 use procfs::Procfs;
 
@@ -44,10 +50,12 @@ pub struct Identity {
     pub pid: Option<u32>,
     /// The process's name.
     pub comm: Option<Arc<str>>,
+    /// The container that the process is in; `None` on the host and when not known.
+    pub container: Option<Arc<Container>>,
 }
 
 impl Identity {
-    /// The path of the executable, if known.
+    /// The path of the executable, if known: in its container's file system, where it is in one.
     pub fn exe(&self) -> Option<&Arc<str>> {
         match &self.owner {
             Owner::Executable(exe) => Some(exe),
@@ -61,19 +69,37 @@ impl Identity {
 pub struct Enricher {
     processes: Processes,
     hosts: Hosts,
+    names: Option<Names>,
 }
 
 impl Enricher {
     /// Reads the processes that run at `now_ns` (CLOCK_MONOTONIC) and the hosts file of this machine.
     pub fn of_this_host(now_ns: u64) -> Result<Self> {
-        let mut processes = Processes::new(Procfs::new(Path::new("/proc")), MAX_PROCESSES);
+        let procfs = Procfs::new(Path::new("/proc"));
+        let mut processes = Processes::new(procfs, MAX_PROCESSES).with_cgroups(Cgroups::of_this_host());
         processes.scan(now_ns).context("cannot list the processes in /proc: is it mounted?")?;
-        Ok(Self { processes, hosts: Hosts::read(Path::new("/etc/hosts")) })
+        Ok(Self::new(processes, Hosts::read(Path::new("/etc/hosts"))))
     }
 
     /// Built from parts.
     pub fn new(processes: Processes, hosts: Hosts) -> Self {
-        Self { processes, hosts }
+        Self { processes, hosts, names: None }
+    }
+
+    /// The same with a resolver that is asked for names which the hosts file does not have.
+    #[must_use]
+    pub fn with_names(self, names: Names) -> Self {
+        Self { names: Some(names), ..self }
+    }
+
+    /// The resolver, where there is one.
+    pub fn names(&self) -> Option<&Names> {
+        self.names.as_ref()
+    }
+
+    /// Why containers are known of processes only that lived when /proc was asked; `None` where records tell too.
+    pub fn groups_missing(&self) -> Option<&str> {
+        self.processes.groups_missing()
     }
 
     /// Takes in one event of a process's life.
@@ -100,7 +126,7 @@ impl Enricher {
                 Nobody::Kernel => Owner::Kernel,
                 Nobody::NotAccepted => Owner::NotAccepted,
             };
-            return Identity { owner, pid: None, comm: None };
+            return Identity { owner, pid: None, comm: None, container: None };
         }
         let program = self.processes.look_up(pid, from_ns, at_ns);
         let comm = program.comm.or_else(|| self.processes.share_bytes(comm));
@@ -109,12 +135,19 @@ impl Enricher {
             (None, Some(name)) => Owner::Named(Arc::clone(name)),
             (None, None) => Owner::Unknown,
         };
-        Identity { owner, pid: Some(pid), comm }
+        let container = program.group.and_then(|group| group.container.clone());
+        Identity { owner, pid: Some(pid), comm, container }
     }
 
     /// The name of a remote address, if the hosts file has one.
     pub fn name_of(&self, address: IpAddr) -> Option<&str> {
-        self.hosts.name_of(address)
+        self.hosts.name_of(address).map(AsRef::as_ref)
+    }
+
+    /// The name of a remote address, by the hosts file, else by the resolver where there is one: what it knows now, and
+    /// what it does not know it finds out for a later call.
+    pub fn resolve(&self, address: IpAddr) -> Option<Arc<str>> {
+        self.hosts.name_of(address).cloned().or_else(|| self.names.as_ref()?.name_of(address))
     }
 }
 
@@ -139,8 +172,16 @@ mod tests {
         let mut enricher = enricher();
         let who = enricher.identify(&conn(7, 0), 0);
         assert_eq!((who.owner, who.pid, who.comm.as_deref()), (Owner::Named("curl".into()), Some(7), Some("curl")));
-        let mut exec =
-            Process { kind: 2, event: event::EXEC, at_ns: 1_000, tgid: 7, parent: 0, comm: [0; 16], path: [0; 128] };
+        let mut exec = Process {
+            kind: 2,
+            event: event::EXEC,
+            at_ns: 1_000,
+            tgid: 7,
+            parent: 0,
+            cgroup_id: 0,
+            comm: [0; 16],
+            path: [0; 128],
+        };
         exec.comm[..1].copy_from_slice(b"c");
         exec.path[..12].copy_from_slice(b"/no/such/bin");
         enricher.observe(&exec);
@@ -156,7 +197,26 @@ mod tests {
             [(0, Owner::Unknown), (flag::NEVER_ACCEPTED, Owner::NotAccepted), (flag::KERNEL_SOCKET, Owner::Kernel)]
         {
             let who = enricher.identify(&conn(0, flags), 0);
-            assert_eq!((who.owner, who.pid, who.comm), (owner, None, None));
+            assert_eq!((who.owner, who.pid, who.comm, who.container), (owner, None, None, None));
         }
+    }
+
+    #[test]
+    fn the_hosts_file_comes_before_the_name_server() {
+        struct Elsewhere;
+        impl names::Resolve for Elsewhere {
+            fn resolve(&self, _: IpAddr) -> Option<String> {
+                Some("elsewhere".to_owned())
+            }
+        }
+        let (listed, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let silent = Enricher { hosts: Hosts::parse("192.0.2.1 db1\n"), ..enricher() };
+        assert_eq!((silent.resolve(listed).as_deref(), silent.resolve(other)), (Some("db1"), None));
+        let asking = silent.with_names(Names::start(Elsewhere, names::Limits::default()).unwrap());
+        let name = (0..1_000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            asking.resolve(other)
+        });
+        assert_eq!((asking.resolve(listed).as_deref(), name.as_deref()), (Some("db1"), Some("elsewhere")));
     }
 }

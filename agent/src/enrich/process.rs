@@ -6,11 +6,13 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use redial_common::record::process::{Process, event};
 
 use super::{
+    cgroup::Cgroups,
+    container::Group,
     executable::Executables,
     procfs::{ProcInfo, Procfs},
 };
 
-/// How many processes are remembered, the dead included; about 100 bytes each.
+/// How many processes are remembered, the dead included; about 120 bytes each.
 pub const MAX_PROCESSES: usize = 32_768;
 
 /// How many distinct strings are shared before the unused ones are let go.
@@ -33,6 +35,8 @@ pub struct Program {
     pub exe: Option<Arc<str>>,
     /// Its name.
     pub comm: Option<Arc<str>>,
+    /// What its control group tells: its container and its unit.
+    pub group: Option<Arc<Group>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,11 +54,19 @@ struct Entry {
     gone: bool,
     /// The process it was forked from, 0 when not known.
     parent: u32,
+    /// Its control group's id by its last event, 0 when not known or when /proc told its group since.
+    cgroup_id: u64,
 }
 
 impl Entry {
     fn is_alive(&self) -> bool {
         self.died_ns == 0 && !self.gone
+    }
+
+    /// What its group tells, unless `seen` says that the process is in another one by now.
+    fn group_if_unmoved(&self, seen: &Process) -> Option<Arc<Group>> {
+        let is_moved = self.cgroup_id != 0 && seen.cgroup_id != 0 && self.cgroup_id != seen.cgroup_id;
+        self.program.group.clone().filter(|_| !is_moved)
     }
 }
 
@@ -64,14 +76,33 @@ pub struct Processes {
     entries: HashMap<u32, Entry>,
     strings: HashSet<Arc<str>>,
     executables: Executables,
+    cgroups: Cgroups,
     procfs: Procfs,
     limit: usize,
 }
 
 impl Processes {
-    /// An empty table over `procfs` that remembers at most `limit` processes.
+    /// An empty table over `procfs` that remembers at most `limit` processes. Control groups are known by /proc only.
     pub fn new(procfs: Procfs, limit: usize) -> Self {
-        Self { entries: HashMap::new(), strings: HashSet::new(), executables: Executables::default(), procfs, limit }
+        Self {
+            entries: HashMap::new(),
+            strings: HashSet::new(),
+            executables: Executables::default(),
+            cgroups: Cgroups::default(),
+            procfs,
+            limit,
+        }
+    }
+
+    /// The same with control groups known by their ids too.
+    #[must_use]
+    pub fn with_cgroups(self, cgroups: Cgroups) -> Self {
+        Self { cgroups, ..self }
+    }
+
+    /// Why containers are known of processes only that lived when /proc was asked; `None` where records tell too.
+    pub fn groups_missing(&self) -> Option<&str> {
+        self.cgroups.missing()
     }
 
     /// Reads every process that runs at `now_ns`, so that those which end soon are known.
@@ -87,20 +118,29 @@ impl Processes {
     /// Takes in one event of a process's life.
     pub fn observe(&mut self, seen: &Process) {
         let comm = self.share_bytes(&seen.comm);
+        // Asked at once: a short container's group is gone with it.
+        let group = self.cgroups.of_id(seen.cgroup_id, seen.at_ns);
         match seen.event {
             event::FORK => {
                 let inherited = self.entries.get(&seen.parent).filter(|parent| parent.died_ns == 0);
                 let exe = inherited.and_then(|parent| parent.program.exe.clone());
+                let group = group.or_else(|| inherited.and_then(|parent| parent.group_if_unmoved(seen)));
                 let entry = Entry {
-                    program: Program { exe, comm },
+                    program: Program { exe, comm, group },
                     start_ns: seen.at_ns,
                     parent: seen.parent,
+                    cgroup_id: seen.cgroup_id,
                     ..Entry::default()
                 };
                 self.insert(seen.tgid, entry);
             }
             event::EXEC => {
                 let called = self.share_bytes(&seen.path);
+                // Runtimes move a process into its container before the exec, so what was inherited may be outdated.
+                let group = group.or_else(|| {
+                    let text = self.procfs.cgroup(seen.tgid)?;
+                    Some(self.cgroups.of_text(&text))
+                });
                 if !self.entries.contains_key(&seen.tgid) {
                     self.insert(seen.tgid, Entry::default());
                 }
@@ -108,6 +148,8 @@ impl Processes {
                     entry.called = called;
                     entry.program.exe = None;
                     entry.program.comm = comm;
+                    entry.program.group = group.or_else(|| entry.group_if_unmoved(seen));
+                    entry.cgroup_id = seen.cgroup_id;
                     entry.asked_ns = 0;
                     entry.gone = false;
                     entry.died_ns = 0;
@@ -116,6 +158,8 @@ impl Processes {
             event::EXIT => {
                 if let Some(entry) = self.entries.get_mut(&seen.tgid) {
                     entry.died_ns = seen.at_ns.max(1);
+                    entry.program.group = group.or_else(|| entry.group_if_unmoved(seen));
+                    entry.cgroup_id = seen.cgroup_id;
                 }
             }
             _ => {}
@@ -146,7 +190,11 @@ impl Processes {
                 }
             }
         }
-        let Some(entry) = self.entries.get(&pid) else { return Program::default() };
+        let Some(entry) = self.entries.get_mut(&pid) else { return Program::default() };
+        if entry.program.group.is_none() {
+            // There may have been no walk since its last event.
+            entry.program.group = self.cgroups.of_id(entry.cgroup_id, at_ns);
+        }
         if entry.program.exe.is_some() {
             return entry.program.clone();
         }
@@ -175,7 +223,11 @@ impl Processes {
     }
 
     fn store(&mut self, pid: u32, info: ProcInfo, now_ns: u64) {
-        let program = Program { exe: info.exe.map(|exe| self.share(&exe)), comm: Some(self.share(&info.comm)) };
+        let program = Program {
+            exe: info.exe.map(|exe| self.share(&exe)),
+            comm: Some(self.share(&info.comm)),
+            group: info.cgroup.map(|text| self.cgroups.of_text(&text)),
+        };
         if let Some(entry) = self.entries.get_mut(&pid)
             && entry.died_ns == 0
             && (entry.start_ns == 0 || entry.start_ns.abs_diff(info.start_ns) < SAME_START_NS)
@@ -183,9 +235,16 @@ impl Processes {
             if let (Some(called), Some(exe)) = (&entry.called, &program.exe) {
                 self.executables.learn(called, exe);
             }
-            // A zombie has no executable any more, but had one.
+            // A zombie has no executable and no control group of cgroup v1 any more, but had them.
+            let known = entry.program.group.take();
+            let read = program.group.filter(|_| known.is_none() || program.exe.is_some());
+            if read.is_some() {
+                // It is not the group of the last event's id any more.
+                entry.cgroup_id = 0;
+            }
+            let group = read.or(known);
             let exe = program.exe.or_else(|| entry.program.exe.take());
-            entry.program = Program { exe, ..program };
+            entry.program = Program { exe, group, ..program };
             entry.start_ns = info.start_ns;
             entry.asked_ns = now_ns.max(1);
             entry.gone = false;
@@ -243,76 +302,4 @@ impl Processes {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    /// A table that knows no process but from events: its /proc is an empty place.
-    fn without_proc(limit: usize) -> Processes {
-        Processes::new(Procfs::new(Path::new("/nonexistent")), limit)
-    }
-
-    fn step(event: u32, tgid: u32, parent: u32, at_ns: u64, path: &str) -> Process {
-        let mut process = Process { kind: 2, event, at_ns, tgid, parent, comm: [0; 16], path: [0; 128] };
-        process.comm[..4].copy_from_slice(b"name");
-        process.path[..path.len()].copy_from_slice(path.as_bytes());
-        process
-    }
-
-    #[test]
-    fn a_process_that_lived_a_millisecond_has_its_executable() {
-        let mut table = without_proc(100);
-        table.observe(&step(event::FORK, 50, 1, 1_000, ""));
-        table.observe(&step(event::EXEC, 50, 0, 2_000, "/no/such/curl"));
-        table.observe(&step(event::EXIT, 50, 0, 1_000_000, ""));
-        let program = table.look_up(50, 3_000, 900_000);
-        assert_eq!(program.exe.as_deref(), Some("/no/such/curl"));
-        assert_eq!(program.comm.as_deref(), Some("name"));
-    }
-
-    #[test]
-    fn a_recycled_pid_is_another_process() {
-        let mut table = without_proc(100);
-        table.observe(&step(event::EXEC, 50, 0, 2_000, "/no/such/old"));
-        table.observe(&step(event::EXIT, 50, 0, 5_000, ""));
-        assert_eq!(table.look_up(50, 3_000, 4_000).exe.as_deref(), Some("/no/such/old"));
-        assert_eq!(table.look_up(50, 6_000, 7_000), Program::default());
-        table.observe(&step(event::FORK, 50, 1, 6_000, ""));
-        table.observe(&step(event::EXEC, 50, 0, 6_500, "/no/such/new"));
-        assert_eq!(table.look_up(50, 6_600, 7_000).exe.as_deref(), Some("/no/such/new"));
-    }
-
-    #[test]
-    fn a_fork_without_exec_is_its_parents_program() {
-        let mut table = without_proc(100);
-        table.observe(&step(event::EXEC, 10, 0, 1_000, "/no/such/postgres"));
-        table.observe(&step(event::FORK, 50, 10, 2_000, ""));
-        table.observe(&step(event::EXIT, 50, 0, 4_000, ""));
-        assert_eq!(table.look_up(50, 2_500, 3_000).exe.as_deref(), Some("/no/such/postgres"));
-    }
-
-    #[test]
-    fn a_living_process_comes_from_proc() {
-        let mut table = Processes::new(Procfs::new(Path::new("/proc")), 100);
-        let own = table.look_up(std::process::id(), 0, u64::MAX);
-        assert_eq!(own.exe.as_deref(), std::env::current_exe().unwrap().to_str());
-        table.observe(&step(event::EXIT, std::process::id(), 0, 1, ""));
-        assert!(table.look_up(std::process::id(), 0, 1).exe.is_some(), "kept after the end");
-    }
-
-    #[test]
-    fn the_dead_leave_first() {
-        let mut table = without_proc(100);
-        for pid in 1..=50 {
-            table.observe(&step(event::FORK, pid, 0, u64::from(pid), ""));
-        }
-        for pid in 51..=2_000 {
-            table.observe(&step(event::EXEC, pid, 0, u64::from(pid), "/no/such/x"));
-            table.observe(&step(event::EXIT, pid, 0, u64::from(pid), ""));
-            assert!(table.len() <= 100);
-        }
-        assert!((1..=50).all(|pid| table.entries.contains_key(&pid)));
-        assert!(table.entries.contains_key(&2_000) && !table.entries.contains_key(&51));
-    }
-}
+mod tests;

@@ -14,8 +14,11 @@ pub struct ProcInfo {
     pub start_ns: u64,
     /// Its name.
     pub comm: String,
-    /// Its executable; `None` for kernel threads and where the link may not be read.
+    /// Its executable; `None` for kernel threads and where the link may not be read. In another mount namespace, as in
+    /// a container, it is the path there: one path can be different files in different containers.
     pub exe: Option<String>,
+    /// Its control groups, a line a hierarchy; `None` where they may not be read.
+    pub cgroup: Option<String>,
 }
 
 /// A mounted /proc.
@@ -63,7 +66,14 @@ impl Procfs {
             start_ns: (ticks * self.tick_ns).saturating_sub(self.boot_ahead_ns),
             comm,
             exe: exe.filter(|path| !path.is_empty()),
+            cgroup: self.cgroup(pid),
         })
+    }
+
+    /// The control groups of `pid`, a line a hierarchy; `None` when it is gone.
+    pub fn cgroup(&self, pid: u32) -> Option<String> {
+        let text = fs::read(self.root.join(pid.to_string()).join("cgroup")).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 }
 
@@ -94,6 +104,7 @@ mod tests {
         let own = procfs.read(std::process::id()).unwrap();
         assert_eq!(own.exe.as_deref(), std::env::current_exe().unwrap().to_str());
         assert!(own.start_ns > 0);
+        assert_eq!(own.cgroup, fs::read_to_string("/proc/self/cgroup").ok());
         assert!(procfs.pids().unwrap().contains(&std::process::id()));
         assert_eq!(procfs.read(u32::MAX), None);
     }

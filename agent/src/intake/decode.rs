@@ -69,6 +69,7 @@ pub fn decode(bytes: &[u8], event: &mut Event) -> Result<(), DecodeError> {
                 at_ns: 0,
                 tgid: 0,
                 parent: 0,
+                cgroup_id: 0,
                 comm: [0; conn::COMM_LEN],
                 path: [0; process::PATH_LEN],
             };

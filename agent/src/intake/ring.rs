@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use aya::{
     Pod,
-    maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf},
 };
 use redial_common::{
     edge::{FOLD_NESTED, FOLD_OTHER_ROLES, FoldKey, FoldTotals, fold_other_place},
@@ -18,10 +18,14 @@ use redial_common::{
 };
 
 use super::{Counters, Event, RecordSource, decode::decode};
-use crate::kernel::{Attached, RECEIVE, RETRANSMIT};
+use crate::kernel::{Attached, EXISTING, RECEIVE, RETRANSMIT};
 
 /// No program that saw the old generation of the fold still runs after this long: they take microseconds.
 const GRACE: Duration = Duration::from_millis(5);
+/// How often the followed connections are compared with the kernel's sockets.
+const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+/// A connection this young may be known before its socket can be found, ns.
+const SETTLED_NS: u64 = 1_000_000_000;
 /// Live connections read with one system call.
 const BATCH: usize = 1024;
 
@@ -32,6 +36,8 @@ struct Raw<T>(T);
 unsafe impl Pod for Raw<FoldKey> {}
 // SAFETY: as above.
 unsafe impl Pod for Raw<FoldTotals> {}
+// SAFETY: as above.
+unsafe impl Pod for Raw<Conn> {}
 
 /// Which of the probes are attached that the programs take for granted.
 #[derive(Clone, Copy)]
@@ -56,7 +62,7 @@ impl Watched {
 pub struct RingSource {
     attached: Attached,
     ring: RingBuf<MapData>,
-    conns: MapData,
+    conns: Map,
     counters: PerCpuArray<MapData, u64>,
     fold: HashMap<MapData, Raw<FoldKey>, Raw<FoldTotals>>,
     fold_other: PerCpuArray<MapData, Raw<FoldTotals>>,
@@ -74,6 +80,11 @@ pub struct RingSource {
     turned: Option<Instant>,
     /// How many folded connections the last turn covers.
     folded_seen: u64,
+    /// How often the sockets were walked over, and when last.
+    passes: u32,
+    reconciled: Instant,
+    /// Connections that had no socket any more.
+    repaired: u64,
     malformed: u64,
     /// Where records are decoded.
     event: Event,
@@ -90,12 +101,9 @@ impl RingSource {
         let mut take = |name: &'static str| {
             attached.ebpf_mut().take_map(name).with_context(|| format!("the object has no map {name}"))
         };
-        let aya::maps::Map::HashMap(conns) = take(live_map)? else {
-            bail!("map {live_map} is no hash map");
-        };
         Ok(Self {
             ring: RingBuf::try_from(take("RECORDS")?)?,
-            conns,
+            conns: take(live_map)?,
             counters: PerCpuArray::try_from(take("COUNTERS")?)?,
             fold: HashMap::try_from(take("FOLD")?)?,
             fold_other: PerCpuArray::try_from(take("FOLD_OTHER")?)?,
@@ -108,6 +116,9 @@ impl RingSource {
             writing: 0,
             turned: None,
             folded_seen: 0,
+            passes: 0,
+            reconciled: Instant::now(),
+            repaired: 0,
             malformed: 0,
             event: Event::Ended(Conn::ZERO),
         })
@@ -116,6 +127,73 @@ impl RingSource {
     /// The programs that feed this source.
     pub fn attached(&self) -> &Attached {
         &self.attached
+    }
+
+    /// Follows the connections that exist already from now on. What cannot be seen of them is said at the probe.
+    ///
+    /// # Errors
+    /// When the kernel refuses to tell, though it took the programs.
+    pub fn adopt(&mut self) -> Result<()> {
+        if !self.attached.has(EXISTING) {
+            return Ok(());
+        }
+        self.passes = 1;
+        let walk = self.attached.walk_sockets(self.passes)?;
+        self.attached.walk_holders()?;
+        if let Some((why, count)) = walk.unseen {
+            self.attached.degrade(EXISTING, format!("{count} network namespaces not seen: {why}"));
+        }
+        Ok(())
+    }
+
+    /// Ends the connections whose sockets are gone: their end was missed.
+    fn reconcile(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+        self.reconciled = Instant::now();
+        if self.passes == 0 {
+            return Ok(());
+        }
+        let began_ns = monotonic_ns();
+        self.passes = self.passes.wrapping_add(1).max(2);
+        let walk = self.attached.walk_sockets(self.passes)?;
+        let pass = self.passes;
+        let is_gone = |conn: &Conn| {
+            conn.pass != pass && walk.namespaces.contains(&conn.netns) && conn.start_ns + SETTLED_NS < began_ns
+        };
+        let mut gone = Vec::new();
+        self.each_live(|key, conn| {
+            if is_gone(conn) {
+                gone.push((*key, conn.id));
+            }
+        })?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        // A program that is at their end right now takes them out itself.
+        std::thread::sleep(GRACE);
+        let mut conns = HashMap::<_, u64, Raw<Conn>>::try_from(&mut self.conns)?;
+        for (key, id) in gone {
+            let Ok(Raw(mut conn)) = conns.get(&key, 0) else { continue };
+            if conn.id != id || !is_gone(&conn) || conns.remove(&key).is_err() {
+                continue;
+            }
+            self.repaired += 1;
+            conn.mark_end_unseen();
+            conn.end_ns = began_ns;
+            conn.drop_unwatched();
+            self.watched.mark(&mut conn);
+            if self.attached.wants(&conn) {
+                sink(&Event::Ended(conn));
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes the live map to `sink`. An entry may come twice when the map changes meanwhile.
+    fn each_live(&self, sink: impl FnMut(&u64, &Conn)) -> Result<()> {
+        let Map::HashMap(conns) = &self.conns else { bail!("the map of live connections is no hash map") };
+        // SAFETY: the map's keys are `u64` and its values `Conn`, both made of integers only.
+        unsafe { crate::kernel::for_each_entry::<u64, Conn>(conns.fd().as_fd(), BATCH, sink) }
+            .context("cannot read the live connections")
     }
 
     fn counter(&self, counter: Counter) -> Result<u64> {
@@ -217,10 +295,14 @@ impl RecordSource for RingSource {
         let count = self.drain_ring(sink);
         self.drain_fold(sink)?;
         self.turn_fold()?;
+        if self.reconciled.elapsed() >= RECONCILE_EVERY {
+            self.reconcile(sink)?;
+        }
         Ok(count)
     }
 
     fn finish(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+        self.reconcile(sink)?;
         self.attached.detach(|| self.until_ns = Some(monotonic_ns()));
         // Programs that were running when they were detached end within the grace.
         std::thread::sleep(GRACE);
@@ -237,18 +319,14 @@ impl RecordSource for RingSource {
         // One row a connection, though a batch that the map changes under may repeat one.
         let mut seen = HashSet::new();
         let (watched, attached) = (self.watched, &self.attached);
-        // SAFETY: `CONNS` maps u64 to `Conn`, both made of integers only.
-        unsafe {
-            crate::kernel::for_each_value::<u64, Conn>(self.conns.fd().as_fd(), BATCH, |conn| {
-                if attached.wants(conn) && seen.insert(conn.id) {
-                    let mut conn = *conn;
-                    conn.drop_unwatched();
-                    watched.mark(&mut conn);
-                    sink(&conn);
-                }
-            })
-        }
-        .context("cannot read the live connections")
+        self.each_live(|_, conn| {
+            if attached.wants(conn) && seen.insert(conn.id) {
+                let mut conn = *conn;
+                conn.drop_unwatched();
+                watched.mark(&mut conn);
+                sink(&conn);
+            }
+        })
     }
 
     fn counters(&mut self) -> Result<Counters> {
@@ -260,6 +338,7 @@ impl RecordSource for RingSource {
         for counter in Counter::ALL {
             counters.values[counter as usize] = self.counter(counter)?;
         }
+        counters.values[Counter::Repaired as usize] += self.repaired;
         Ok(counters)
     }
 

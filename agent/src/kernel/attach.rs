@@ -132,6 +132,19 @@ impl Attached {
         self.probes.iter().any(|status| status.name == probe && status.status != Status::Unavailable)
     }
 
+    /// Whether a program is loaded.
+    pub fn runs(&self, program: &str) -> bool {
+        self.programs.contains(&program)
+    }
+
+    /// Notes that a probe sees less than it should, and why.
+    pub fn degrade(&mut self, probe: &str, why: String) {
+        if let Some(status) = self.probes.iter_mut().find(|status| status.name == probe) {
+            status.status = Status::Fallback;
+            status.reason = Some(why);
+        }
+    }
+
     /// The size of the ring.
     pub fn ring_bytes(&self) -> usize {
         self.ring_bytes as usize
@@ -291,7 +304,13 @@ fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>, has_fields:
                 tried.attached = choice.to_vec();
                 return tried;
             }
-            Err((part, error)) => tried.refusals.push(format!("{}: {}", part.hook, why(part.hook, &error))),
+            Err((part, error)) => {
+                let refusal = format!("{}: {}", part.hook, why(part.hook, &error));
+                // Two ways may begin with the same hook.
+                if tried.refusals.last() != Some(&refusal) {
+                    tried.refusals.push(refusal);
+                }
+            }
         }
     }
     tried
@@ -329,6 +348,7 @@ fn try_part(ebpf: &mut Ebpf, part: Part, btf: Option<&Btf>) -> Result<()> {
             program.load(name, types()?)?;
             program.attach()?;
         }
+        (Hook::Iter(name), Program::Iter(program)) => program.load(name, types()?)?,
         (Hook::Kprobe(name) | Hook::Kretprobe(name), Program::KProbe(program)) => {
             program.load()?;
             program.attach(name, 0)?;
@@ -347,6 +367,7 @@ fn unload(program: &mut Program) -> Result<(), ProgramError> {
         Program::BtfTracePoint(program) => program.unload(),
         Program::FEntry(program) => program.unload(),
         Program::FExit(program) => program.unload(),
+        Program::Iter(program) => program.unload(),
         Program::KProbe(program) => program.unload(),
         Program::TracePoint(program) => program.unload(),
         _ => Ok(()),

@@ -13,6 +13,8 @@ pub enum Hook {
     Kprobe(&'static str),
     /// A function's return, by breakpoint or ftrace.
     Kretprobe(&'static str),
+    /// A walk through the kernel's objects of a kind, when user space asks for it (5.9 and later, needs BTF).
+    Iter(&'static str),
     /// A tracepoint by its category and name (needs tracefs).
     Tracepoint(&'static str, &'static str),
 }
@@ -25,6 +27,7 @@ impl std::fmt::Display for Hook {
             Self::Fexit(name) => write!(f, "fexit {name}"),
             Self::Kprobe(name) => write!(f, "kprobe {name}"),
             Self::Kretprobe(name) => write!(f, "kretprobe {name}"),
+            Self::Iter(name) => write!(f, "iter {name}"),
             Self::Tracepoint(category, name) => write!(f, "tracepoint {category}/{name}"),
         }
     }
@@ -202,6 +205,18 @@ pub const PROBES: &[ProbeSpec] = &[
         needs_fields: true,
     },
     ProbeSpec {
+        name: EXISTING,
+        sees: "connections older than redial, and whether those it follows are still there",
+        choices: &[
+            &[part(EXISTING_TCP, Hook::Iter("tcp")), part(EXISTING_HOLDERS, Hook::Iter("task_file"))],
+            &[part(EXISTING_TCP, Hook::Iter("tcp"))],
+        ],
+        unknown: &["connections older than redial"],
+        unknown_in_fallback: &["owners of older connections until they are used"],
+        equals: 1,
+        needs_fields: true,
+    },
+    ProbeSpec {
         name: STATE,
         sees: "state changes: every connection's beginning and end",
         choices: &[
@@ -233,6 +248,12 @@ pub fn follows(program: &str) -> bool {
     of.flat_map(|probe| probe.choices.iter().copied().flatten()).any(|part| part.program == program)
 }
 
+/// The probe that takes in the connections that exist.
+pub const EXISTING: &str = "existing";
+/// Its program for sockets.
+pub const EXISTING_TCP: &str = "existing_tcp";
+/// Its program for the processes that hold them.
+pub const EXISTING_HOLDERS: &str = "existing_holders";
 /// The probe without which nothing is known.
 pub const STATE: &str = "state";
 /// The probe that makes records of what state changes missed.

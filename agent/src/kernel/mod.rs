@@ -2,11 +2,12 @@
 
 mod attach;
 mod catalog;
+mod existing;
 mod offsets;
 pub mod options;
 pub mod status;
 mod sys;
 
 pub use attach::{AttachError, Attached, attach, doctor};
-pub use catalog::{RECEIVE, RETRANSMIT};
-pub use sys::for_each_value;
+pub use catalog::{EXISTING, RECEIVE, RETRANSMIT};
+pub use sys::for_each_entry;

@@ -38,17 +38,17 @@ pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info.recursion_misses)
 }
 
-/// Reads all values of a hash map, `batch` entries a call (more where a bucket holds more), and passes each to `sink`.
+/// Reads all of a hash map, `batch` entries a call (more where a bucket holds more), and passes each key and value to `sink`.
 ///
 /// # Errors
 /// What bpf(2) says of BPF_MAP_LOOKUP_BATCH.
 ///
 /// # Safety
 /// `K` and `V` must be the map's key and value types, valid for any bytes.
-pub unsafe fn for_each_value<K: Copy, V: Copy>(
+pub unsafe fn for_each_entry<K: Copy, V: Copy>(
     map: BorrowedFd<'_>,
     mut batch: usize,
-    mut sink: impl FnMut(&V),
+    mut sink: impl FnMut(&K, &V),
 ) -> io::Result<()> {
     let mut keys: Vec<K> = Vec::with_capacity(batch);
     let mut values: Vec<V> = Vec::with_capacity(batch);
@@ -78,9 +78,12 @@ pub unsafe fn for_each_value<K: Copy, V: Copy>(
         };
         // SAFETY: the kernel wrote how many entries it filled, never more than asked for.
         let count = unsafe { attr.batch.count } as usize;
-        // SAFETY: so many values are initialised, and the caller vouches for their type.
-        unsafe { values.set_len(count.min(batch)) };
-        values.iter().for_each(&mut sink);
+        // SAFETY: so many keys and values are initialised, and the caller vouches for their types.
+        unsafe {
+            keys.set_len(count.min(batch));
+            values.set_len(count.min(batch));
+        }
+        keys.drain(..).zip(&values).for_each(|(key, value)| sink(&key, value));
         values.clear();
         if is_last {
             return Ok(());

@@ -29,6 +29,13 @@ pub struct Column<T> {
     pub cell: fn(&T, &Screen, usize) -> (String, Tone),
 }
 
+impl<T> Column<T> {
+    /// Whether its text is numbers.
+    pub fn is_number(&self) -> bool {
+        self.align == Align::Right
+    }
+}
+
 /// Columns chosen for one width.
 pub struct Layout<T: 'static> {
     columns: Vec<(&'static Column<T>, usize)>,

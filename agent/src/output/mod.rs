@@ -1,9 +1,12 @@
 //! From snapshots and connections to text and JSON. An output is a file and a row in [`OUTPUTS`].
 
+pub mod audit_text;
 pub mod columns;
 pub mod doctor_text;
 pub mod json;
+pub mod markdown;
 pub mod names;
+pub mod pressure_text;
 pub mod probes_text;
 pub mod safe;
 pub mod screen;
@@ -54,15 +57,30 @@ pub struct Output {
     pub trace: Option<NewTrace>,
     /// A snapshot as a table of edges.
     pub top: Option<Writer<Snapshot>>,
+    /// A snapshot as a whole.
+    pub audit: Option<Writer<Snapshot>>,
     /// How the probes stand.
     pub doctor: Option<Writer<Vec<ProbeStatus>>>,
 }
 
 /// All formats. The first that can print something is its default.
 pub const OUTPUTS: &[Output] = &[
-    Output { name: "text", trace: Some(trace_text::new), top: Some(top_text::write), doctor: Some(doctor_text::write) },
-    Output { name: "json", trace: None, top: Some(json::write_snapshot), doctor: Some(json::write_probes) },
-    Output { name: "jsonl", trace: Some(json::new_trace), top: None, doctor: None },
+    Output {
+        name: "text",
+        trace: Some(trace_text::new),
+        top: Some(top_text::write),
+        audit: Some(audit_text::write),
+        doctor: Some(doctor_text::write),
+    },
+    Output {
+        name: "json",
+        trace: None,
+        top: Some(json::write_snapshot),
+        audit: Some(json::write_snapshot),
+        doctor: Some(json::write_probes),
+    },
+    Output { name: "jsonl", trace: Some(json::new_trace), top: None, audit: None, doctor: None },
+    Output { name: "markdown", trace: None, top: None, audit: Some(markdown::write), doctor: None },
 ];
 
 /// The names of formats for which `can` holds.
@@ -86,10 +104,12 @@ mod registry {
     fn the_registry_is_sound() {
         for (i, output) in OUTPUTS.iter().enumerate() {
             assert!(OUTPUTS[..i].iter().all(|earlier| earlier.name != output.name), "{} twice", output.name);
-            assert!(output.trace.is_some() || output.top.is_some() || output.doctor.is_some(), "{}", output.name);
+            let can = [output.trace.is_some(), output.top.is_some(), output.audit.is_some(), output.doctor.is_some()];
+            assert!(can.contains(&true), "{}", output.name);
         }
         assert_eq!(names_where(|output| output.trace.is_some()), ["text", "jsonl"]);
         assert_eq!(names_where(|output| output.top.is_some()), ["text", "json"]);
+        assert_eq!(names_where(|output| output.audit.is_some()), ["text", "json", "markdown"]);
         assert!(find("jsonl", |output| output.top).is_none());
     }
 }

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::safe::safe;
-use crate::{enrich::role::Role, snapshot::edge::Edge};
+use crate::{
+    enrich::role::Role,
+    snapshot::edge::{OwnerKind, Process},
+};
 
 /// Which way the first SYN went: out, in, or not known.
 pub fn arrow(role: Role) -> &'static str {
@@ -31,16 +34,22 @@ pub fn base_name(path: &str) -> &str {
 /// What to call a program that has no name.
 pub const UNKNOWN: &str = "(unknown)";
 
-/// What to call the program of an edge.
-pub fn program(edge: &Edge) -> String {
-    let process = &edge.process;
+/// How much of a container's id tells it apart, as container tools show it.
+const SHORT_ID: usize = 12;
+
+/// What to call the program of an edge, or what edges are folded by.
+pub fn program(process: &Process) -> String {
+    let folded = process.pod.as_deref().or(process.container.as_deref().map(|id| id.get(..SHORT_ID).unwrap_or(id)));
     let name = match (&process.exe, process.kind.placeholder(), &process.comm) {
         (Some(exe), ..) => base_name(exe),
-        (None, Some(placeholder), _) => placeholder,
+        (None, Some(placeholder), _) => folded.filter(|_| process.kind == OwnerKind::Any).unwrap_or(placeholder),
         (None, None, Some(comm)) => comm,
         (None, None, None) => UNKNOWN,
     };
-    safe(name).into_owned()
+    match process.pid {
+        Some(pid) if process.kind == OwnerKind::Process => format!("{} {pid}", safe(name)),
+        _ => safe(name).into_owned(),
+    }
 }
 
 /// A short form, of at most nine characters, of the words for how a connection ended.

@@ -16,7 +16,7 @@ use crate::{
         connection::WallClock,
         losses::{LeftOut, Losses},
     },
-    state::State,
+    state::{State, key::By},
 };
 
 fn screen(width: usize) -> Screen {
@@ -28,7 +28,12 @@ fn clock() -> WallClock {
 }
 
 fn curl() -> Identity {
-    Identity { owner: Owner::Executable("/usr/bin/curl".into()), pid: Some(4242), comm: Some("curl".into()) }
+    Identity {
+        owner: Owner::Executable("/usr/bin/curl".into()),
+        pid: Some(4242),
+        comm: Some("curl".into()),
+        container: None,
+    }
 }
 
 /// A client that had two exchanges within 13 ms.
@@ -171,13 +176,13 @@ TIME     PROCESS[PID]    REMOTE             ENDED      LIFE  CONN EXCH SENT/RECV
 }
 
 fn snapshot() -> Snapshot {
-    let (mut ended, mut live) = (State::new(100), State::new(100));
+    let (mut ended, mut live) = (State::new(100, By::Edge), State::new(100, By::Edge));
     for _ in 0..30 {
         ended.ended(&client(), &curl());
     }
     ended.ended(&Conn { closed_by: closed_by::REMOTE, ..client() }, &curl());
     ended.ended(&refused(), &curl());
-    let nobody = Identity { owner: Owner::NotAccepted, pid: None, comm: None };
+    let nobody = Identity { owner: Owner::NotAccepted, pid: None, comm: None, container: None };
     ended.ended(&Conn { exchanges: 0, ..server() }, &nobody);
     let evil = Identity { owner: Owner::Executable("/opt/a\u{1b}[31m-very-long-name".into()), ..curl() };
     live.live(&Conn { end_ns: 0, exchanges: 48, ..server() }, &evil);
@@ -191,6 +196,7 @@ fn snapshot() -> Snapshot {
         probes: &[],
         losses: Losses { map_full: 3, ..Losses::default() },
         left_out: LeftOut::default(),
+        tables: None,
     };
     build(frame, &ended, &live, &|_| None)
 }
@@ -221,11 +227,11 @@ fn the_table_at_120_columns() {
     let expected = r"web1, 10s: opened 3.6/s, closed 3.5/s, failed 0.10/s, open 1, exchanges/conn 3.3
 lost: map_full 3
 
-PROCESS        REMOTE                NEW/S  OPEN  FAIL EXCH/C REUSE CLOSED BY     LIFE   CONN  FIRST  LATER   IDLE  PIDS
-curl           → 10.0.0.1:443          3.1     0     1    2.0   50% local 97%     12ms  999µs  2.9ms  2.0ms  6.9ms     1
-a\u{1b}[31m-v… ← :8080                0.10     1     0     48   98% -                -      -      -  2.0ms  6.9ms     1
-(not accepted) ← :8080                0.10     0     0      0     - remote        12ms      -      -  2.0ms  6.9ms     -
-curl           → 10.0.0.1:1           0.10     0     0      -     - local         12ms  1.0ms      -      -      -     1
+PROCESS        REMOTE                NEW/S  OPEN  FAIL EXCH/C REUSE CLOSED BY     LIFE TWAIT   CONN  FIRST  LATER   IDLE
+curl           → 10.0.0.1:443          3.1     0     1    2.0   50% local 97%     12ms     -  999µs  2.9ms  2.0ms  6.9ms
+a\u{1b}[31m-v… ← :8080                0.10     1     0     48   98% -                -     -      -      -  2.0ms  6.9ms
+(not accepted) ← :8080                0.10     0     0      0     - remote        12ms     -      -      -  2.0ms  6.9ms
+curl           → 10.0.0.1:1           0.10     0     0      -     - local         12ms     -  1.0ms      -      -      -
 and 2 more edges (--rows shows more)
 ";
     assert_eq!(top(120), expected);

@@ -10,11 +10,15 @@ use super::{
     trace_text::losses,
     units::{count, duration, known, median, percent, rate},
 };
-use crate::snapshot::{Snapshot, edge::Edge};
+use crate::snapshot::{
+    Snapshot,
+    edge::{Edge, OwnerKind},
+};
 
 type Cell = (String, Tone);
 
-static COLUMNS: &[Column<Edge>] = &[
+/// The columns of a row.
+pub static COLUMNS: &[Column<Edge>] = &[
     Column { title: "PROCESS", width: (14, 24), align: Align::Left, rank: 0, cell: process },
     Column { title: "REMOTE", width: (20, 32), align: Align::Left, rank: 0, cell: remote },
     Column { title: "NEW/S", width: (6, 6), align: Align::Right, rank: 0, cell: opened_per_s },
@@ -24,12 +28,14 @@ static COLUMNS: &[Column<Edge>] = &[
     Column { title: "REUSE", width: (5, 5), align: Align::Right, rank: 1, cell: reuse },
     Column { title: "CLOSED BY", width: (11, 13), align: Align::Left, rank: 0, cell: closed_by },
     Column { title: "LIFE", width: (6, 6), align: Align::Right, rank: 0, cell: lifetime },
-    Column { title: "CONN", width: (6, 6), align: Align::Right, rank: 2, cell: connect },
-    Column { title: "FIRST", width: (6, 6), align: Align::Right, rank: 3, cell: first },
-    Column { title: "LATER", width: (6, 6), align: Align::Right, rank: 4, cell: later },
-    Column { title: "IDLE", width: (6, 6), align: Align::Right, rank: 5, cell: idle },
-    Column { title: "PIDS", width: (5, 5), align: Align::Right, rank: 6, cell: pids },
-    Column { title: "NETNS", width: (10, 10), align: Align::Right, rank: 7, cell: netns },
+    Column { title: "TWAIT", width: (5, 5), align: Align::Right, rank: 2, cell: time_wait },
+    Column { title: "CONN", width: (6, 6), align: Align::Right, rank: 3, cell: connect },
+    Column { title: "FIRST", width: (6, 6), align: Align::Right, rank: 4, cell: first },
+    Column { title: "LATER", width: (6, 6), align: Align::Right, rank: 5, cell: later },
+    Column { title: "IDLE", width: (6, 6), align: Align::Right, rank: 6, cell: idle },
+    Column { title: "PORTS", width: (5, 5), align: Align::Right, rank: 7, cell: ports },
+    Column { title: "PIDS", width: (5, 5), align: Align::Right, rank: 8, cell: pids },
+    Column { title: "NETNS", width: (10, 10), align: Align::Right, rank: 9, cell: netns },
 ];
 
 fn plain(text: String) -> Cell {
@@ -37,14 +43,15 @@ fn plain(text: String) -> Cell {
 }
 
 fn process(edge: &Edge, _: &Screen, width: usize) -> Cell {
-    plain(cut(&program(edge), width))
+    plain(cut(&program(&edge.process), width))
 }
 
 fn remote(edge: &Edge, _: &Screen, _: usize) -> Cell {
     let place = match (&edge.remote, edge.local_port) {
         (Some(remote), _) => endpoint(remote.addr, remote.port, remote.name.as_deref()),
         (None, Some(port)) => format!(":{port}"),
-        (None, None) => "~other".to_owned(),
+        (None, None) if edge.process.kind == OwnerKind::Other => "~other".to_owned(),
+        (None, None) => "*".to_owned(),
     };
     plain(format!("{} {place}", arrow(edge.role)))
 }
@@ -89,6 +96,15 @@ fn lifetime(edge: &Edge, _: &Screen, _: usize) -> Cell {
     plain(median(edge.lifetime_s.as_ref()))
 }
 
+fn time_wait(edge: &Edge, _: &Screen, _: usize) -> Cell {
+    plain(known(edge.counts.time_wait, count))
+}
+
+fn ports(edge: &Edge, _: &Screen, _: usize) -> Cell {
+    let tone = if edge.ports.is_some_and(|ports| ports.exhausted_in_s.is_some()) { Tone::Bad } else { Tone::Plain };
+    (known(edge.ports, |ports| count(ports.available.into())), tone)
+}
+
 fn connect(edge: &Edge, _: &Screen, _: usize) -> Cell {
     plain(median(edge.connect_s.as_ref()))
 }
@@ -113,12 +129,11 @@ fn netns(edge: &Edge, _: &Screen, _: usize) -> Cell {
     plain(known(edge.netns, |inode| inode.to_string()))
 }
 
-/// Writes a line for the host, what is missing if anything is, and the table.
-pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
+/// All edges together, in a line.
+pub fn summary(snapshot: &Snapshot) -> String {
     let totals = &snapshot.totals;
     let per_s = |n: u64| if snapshot.window_s > 0.0 { rate(n as f64 / snapshot.window_s) } else { known(None, rate) };
-    writeln!(
-        out,
+    format!(
         "{}, {}: opened {}/s, closed {}/s, failed {}/s, open {}, exchanges/conn {}",
         snapshot.host.as_deref().unwrap_or("host"),
         duration(snapshot.window_s),
@@ -127,7 +142,12 @@ pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::R
         per_s(totals.failed),
         count(totals.open),
         known(totals.exchanges_per_connection, rate),
-    )?;
+    )
+}
+
+/// Writes a line for the host, what is missing if anything is, and the table.
+pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", summary(snapshot))?;
     if let Some(losses) = losses(&snapshot.losses) {
         writeln!(out, "{}", screen.paint(&format!("lost: {losses}"), Tone::Bad))?;
     }

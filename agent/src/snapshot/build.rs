@@ -1,22 +1,30 @@
 //! From the state to a snapshot.
 
-use std::{cmp::Reverse, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+};
 
 use redial_common::tcp::{closed_by, failed_by};
 
 use super::{
     SCHEMA, Snapshot,
+    chain::chains,
     distribution::{Distribution, seconds},
     edge::{ClosedBy, Counts, Edge, FailedBy, InFlight, OwnerKind, Peer, Process, Remote},
+    host::{HostTables, Ports, pressure, scarcest},
     losses::{LeftOut, Losses},
 };
 use crate::{
     enrich::{Owner, role::Role},
+    host::ports::PortUse,
     kernel::status::ProbeStatus,
     state::{
         State, edge,
-        key::{EdgeKey, Place},
+        key::{By, EdgeKey, Place},
         tally::Tally,
+        time_wait::EdgeHash,
     },
 };
 
@@ -34,21 +42,23 @@ pub struct Frame<'a> {
     pub left_out: LeftOut,
     /// Connections whose end was missed.
     pub repaired: u64,
+    /// The host's tables, if they were read.
+    pub tables: Option<&'a HostTables<'a>>,
 }
 
 /// The snapshot of connections that ended (`ended`) and that live (`live`). `name_of` names addresses.
-pub fn build<'n>(
-    frame: Frame<'_>,
-    ended: &State,
-    live: &State,
-    name_of: &dyn Fn(IpAddr) -> Option<&'n str>,
-) -> Snapshot {
+pub fn build(frame: Frame<'_>, ended: &State, live: &State, name_of: &dyn Fn(IpAddr) -> Option<String>) -> Snapshot {
     let window_s = seconds(frame.window_ns);
     let mut totals = Tally::default();
     let mut edges = Vec::new();
+    let mut tables = frame.tables.map(Tables::new);
     let mut add = |key: &EdgeKey, totals_of_edge: &edge::Edge| {
         totals.merge(&totals_of_edge.tally);
-        edges.push(edge(key, totals_of_edge, window_s, name_of));
+        let mut edge = edge(key, totals_of_edge, window_s, name_of);
+        if let Some(tables) = &mut tables {
+            tables.complete(&mut edge, key, ended.hash(key), window_s);
+        }
+        edges.push(edge);
     };
     for (key, edge) in ended.edges() {
         match live.get(key) {
@@ -61,6 +71,9 @@ pub fn build<'n>(
         }
     }
     live.edges().filter(|(key, _)| ended.get(key).is_none()).for_each(|(key, edge)| add(key, edge));
+    if let Some(tables) = tables {
+        tables.add_rest(&mut edges);
+    }
     edges.sort_by_cached_key(|edge| {
         let process = (edge.process.exe.clone(), edge.process.comm.clone(), edge.process.kind);
         let remote = edge.remote.as_ref().map(|remote| (remote.addr, remote.port));
@@ -81,11 +94,54 @@ pub fn build<'n>(
         losses: frame.losses,
         left_out: frame.left_out,
         edges_folded: ended.edges_folded + live.edges_folded,
-        totals: counts(&totals, window_s),
+        totals: Counts { time_wait: frame.tables.map(HostTables::time_wait), ..counts(&totals, window_s) },
+        chains: (ended.by() == By::Edge).then(|| chains(&edges)),
         edges,
         repaired: frame.repaired,
-        chains: None,
+        pressure: frame.tables.map(|tables| pressure(tables, window_s)),
         findings: None,
+    }
+}
+
+/// The host's tables while they are joined with the edges.
+struct Tables<'a> {
+    read: BTreeSet<u32>,
+    time_wait: HashMap<EdgeHash, (Role, u64)>,
+    ports: HashMap<(u32, SocketAddr), PortUse>,
+    host: &'a HostTables<'a>,
+}
+
+impl<'a> Tables<'a> {
+    fn new(host: &'a HostTables<'a>) -> Self {
+        let read = host.last.namespaces.iter().map(|namespace| namespace.netns).collect();
+        Self { read, time_wait: host.time_wait.clone(), ports: scarcest(host.last), host }
+    }
+
+    /// Writes what the tables say of an edge.
+    fn complete(&mut self, edge: &mut Edge, key: &EdgeKey, hash: EdgeHash, window_s: f64) {
+        let held = self.time_wait.remove(&hash).map_or(0, |(_, held)| held);
+        // Edges that are folded over namespaces have none.
+        let was_read = key.netns == 0 || self.read.contains(&key.netns);
+        edge.counts.time_wait = was_read.then_some(held);
+        if let Place::Remote(addr, port) = key.place
+            && key.role == Role::Client
+            && let Some(namespace) = self.host.last.namespace(key.netns)
+        {
+            let unused = || namespace.ports.as_ref().map(|ports| PortUse { used: 0, available: ports.capacity() });
+            let ports = self.ports.get(&(key.netns, SocketAddr::new(addr, port))).copied().or_else(unused);
+            let per_s = if window_s > 0.0 { edge.counts.time_wait_inferred as f64 / window_s } else { 0.0 };
+            edge.ports = ports.map(|ports| Ports::new(ports, per_s));
+        }
+    }
+
+    /// What belongs to edges that have no row of their own any more is in those for all others.
+    fn add_rest(self, edges: &mut [Edge]) {
+        for (role, held) in self.time_wait.into_values() {
+            let other = edges.iter_mut().find(|edge| edge.process.kind == OwnerKind::Other && edge.role == role);
+            if let Some(other) = other {
+                other.counts.time_wait = Some(other.counts.time_wait.unwrap_or(0) + held);
+            }
+        }
     }
 }
 
@@ -142,22 +198,30 @@ pub fn counts(tally: &Tally, window_s: f64) -> Counts {
 
 fn process(key: &EdgeKey, edge: &edge::Edge) -> Process {
     Process {
-        kind: key.owner.as_ref().map_or(OwnerKind::Other, OwnerKind::from),
-        exe: match &key.owner {
-            Some(Owner::Executable(exe)) => Some(exe.to_string()),
-            Some(Owner::Named(_) | Owner::Kernel | Owner::NotAccepted | Owner::Unknown) => None,
-            None => Some("~other".to_owned()),
+        kind: match &key.owner {
+            _ if key.is_other => OwnerKind::Other,
+            Some(_) if key.pid.is_some() => OwnerKind::Process,
+            Some(owner) => OwnerKind::from(owner),
+            None if key.name.is_some() => OwnerKind::Program,
+            None => OwnerKind::Any,
         },
-        comm: edge.comm.as_ref().map(ToString::to_string),
-        container: key.container.as_ref().map(ToString::to_string),
-        pod: None,
+        exe: match &key.owner {
+            _ if key.is_other => Some("~other".to_owned()),
+            Some(Owner::Executable(exe)) => Some(exe.to_string()),
+            Some(Owner::Named(_) | Owner::Kernel | Owner::NotAccepted | Owner::Unknown) | None => None,
+        },
+        comm: key.name.as_ref().or(edge.comm.as_ref().filter(|_| key.owner.is_some())).map(ToString::to_string),
+        container: key.container.as_ref().map(|container| container.id.to_string()),
+        pod: match &key.container {
+            Some(container) => container.pod_uid.as_ref().map(ToString::to_string),
+            None => key.pod.as_ref().map(ToString::to_string),
+        },
         pids: Some(edge.pids.count()).filter(|&count| count > 0),
-        pid: edge.pids.only(),
+        pid: key.pid.or_else(|| edge.pids.only()),
     }
 }
 
-fn edge<'n>(key: &EdgeKey, edge: &edge::Edge, window_s: f64, name_of: &dyn Fn(IpAddr) -> Option<&'n str>) -> Edge {
-    let name = |addr| name_of(addr).map(str::to_owned);
+fn edge(key: &EdgeKey, edge: &edge::Edge, window_s: f64, name_of: &dyn Fn(IpAddr) -> Option<String>) -> Edge {
     let turns = Distribution::of(&edge.turns);
     let server = key.role == Role::Server;
     let tally = &edge.tally;
@@ -166,9 +230,10 @@ fn edge<'n>(key: &EdgeKey, edge: &edge::Edge, window_s: f64, name_of: &dyn Fn(Ip
         netns: (key.netns != 0).then_some(key.netns),
         role: key.role,
         remote: match key.place {
-            Place::Remote(addr, port) => Some(Remote { addr, port, name: name(addr) }),
+            Place::Remote(addr, port) => Some(Remote { addr, port, name: name_of(addr) }),
             Place::LocalPort(_) | Place::Any => None,
         },
+        ports: None,
         local_port: match key.place {
             Place::LocalPort(port) => Some(port),
             Place::Remote(..) | Place::Any => None,
@@ -176,7 +241,7 @@ fn edge<'n>(key: &EdgeKey, edge: &edge::Edge, window_s: f64, name_of: &dyn Fn(Ip
         peers: server.then(|| {
             let peers = edge.peers.top().into_iter();
             peers
-                .map(|peer| Peer { addr: peer.address, name: name(peer.address), connections: peer.connections() })
+                .map(|peer| Peer { addr: peer.address, name: name_of(peer.address), connections: peer.connections() })
                 .collect()
         }),
         counts: counts(tally, window_s),
@@ -212,11 +277,12 @@ mod tests {
             losses: Losses::default(),
             left_out: LeftOut::default(),
             repaired: 0,
+            tables: None,
         }
     }
 
     fn identity(owner: Owner) -> Identity {
-        Identity { owner, pid: None, comm: None }
+        Identity { owner, pid: None, comm: None, container: None }
     }
 
     fn conn(flags: u32) -> Conn {
@@ -236,11 +302,11 @@ mod tests {
 
     #[test]
     fn ended_and_live_are_one_edge() {
-        let (mut ended, mut live) = (State::new(10), State::new(10));
+        let (mut ended, mut live) = (State::new(10, By::Edge), State::new(10, By::Edge));
         let who = identity(Owner::Executable(Arc::from("/bin/a")));
         ended.ended(&conn(flag::TURNS_WATCHED | flag::FINAL_READ), &who);
         live.live(&Conn { end_ns: 0, exchanges: 6, ..conn(flag::TURNS_WATCHED) }, &who);
-        let snapshot = build(frame(), &ended, &live, &|_| Some("web"));
+        let snapshot = build(frame(), &ended, &live, &|_| Some("web".to_owned()));
         assert_eq!(snapshot.edges.len(), 1);
         let counts = &snapshot.edges[0].counts;
         assert_eq!((counts.opened, counts.closed, counts.open, counts.exchanges), (2, 1, 1, Some(8)));
@@ -252,9 +318,9 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_null() {
-        let mut ended = State::new(10);
+        let mut ended = State::new(10, By::Edge);
         ended.ended(&conn(flag::NO_OFFSETS), &identity(Owner::NotAccepted));
-        let snapshot = build(frame(), &ended, &State::new(10), &|_| None);
+        let snapshot = build(frame(), &ended, &State::new(10, By::Edge), &|_| None);
         let json = serde_json::to_value(&snapshot).unwrap();
         let edge = &json["edges"][0];
         for name in ["exchanges", "exchanges_per_connection", "reuse_ratio", "unused", "bytes_sent", "retransmits"] {

@@ -87,6 +87,12 @@ pub struct Connection {
     pub comm: Option<String>,
     /// The owner's executable.
     pub exe: Option<String>,
+    /// The id of the owner's container; absent on the host and when not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The uid of the owner's pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// The process that accepted, where that is another one.
     pub acceptor_pid: Option<u32>,
     /// The process that closed our end, where that is another one.
@@ -182,6 +188,8 @@ impl Connection {
             pid: who.pid,
             comm: who.comm.as_ref().map(ToString::to_string),
             exe: who.exe().map(ToString::to_string),
+            container: who.container.as_ref().map(|container| container.id.to_string()),
+            pod: who.container.as_ref().and_then(|container| container.pod_uid.as_ref()).map(ToString::to_string),
             acceptor_pid: (conn.acceptor_tgid != 0 && Some(conn.acceptor_tgid) != who.pid)
                 .then_some(conn.acceptor_tgid),
             closer_pid: (conn.closer_tgid != 0 && Some(conn.closer_tgid) != who.pid).then_some(conn.closer_tgid),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::distribution::Distribution;
+use super::{distribution::Distribution, host::Ports};
 use crate::enrich::{Owner, role::Role};
 
 /// How established connections ended; sums to `closed`.
@@ -91,7 +91,7 @@ pub struct Counts {
     pub closed_by: ClosedBy,
     /// Why attempts failed.
     pub failed_by: FailedBy,
-    /// Sockets in TIME-WAIT now; not measured by this version.
+    /// Sockets in TIME-WAIT now; `None` where the kernel's table was not read.
     pub time_wait: Option<u64>,
     /// Ends that imply a TIME-WAIT socket, held or not by now.
     pub time_wait_inferred: u64,
@@ -118,6 +118,10 @@ pub enum OwnerKind {
     Unknown,
     /// Of all that found no room.
     Other,
+    /// One process's: edges are folded by process.
+    Process,
+    /// Of whatever programs: edges are folded over them.
+    Any,
 }
 
 impl From<&Owner> for OwnerKind {
@@ -135,7 +139,8 @@ impl OwnerKind {
     /// What is shown where there is no program to name.
     pub fn placeholder(self) -> Option<&'static str> {
         match self {
-            Self::Program | Self::Other => None,
+            Self::Program | Self::Process | Self::Other => None,
+            Self::Any => Some("*"),
             Self::Kernel => Some("(kernel)"),
             Self::NotAccepted => Some("(not accepted)"),
             Self::Unknown => Some("(unknown)"),
@@ -152,9 +157,9 @@ pub struct Process {
     pub exe: Option<String>,
     /// The latest name of a process of it.
     pub comm: Option<String>,
-    /// Its container; not known to this version.
+    /// The id of its container; `None` on the host and when not known.
     pub container: Option<String>,
-    /// Its pod; not known to this version.
+    /// The uid of its pod.
     pub pod: Option<String>,
     /// How many processes; `None` where none was seen.
     pub pids: Option<u64>,
@@ -210,6 +215,8 @@ pub struct Edge {
     pub local_port: Option<u16>,
     /// Who connects most; servers.
     pub peers: Option<Vec<Peer>>,
+    /// Its ephemeral ports; clients, where the kernel's table was read.
+    pub ports: Option<Ports>,
     /// The counters.
     #[serde(flatten)]
     pub counts: Counts,

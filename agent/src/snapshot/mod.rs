@@ -1,16 +1,20 @@
 //! An immutable view of everything at one moment: the one object that rules, metrics and outputs see.
 
 pub mod build;
+pub mod chain;
 pub mod connection;
 pub mod distribution;
 pub mod edge;
+pub mod host;
 pub mod losses;
 pub mod summary;
 
 use serde::Serialize;
 
 use crate::kernel::status::ProbeStatus;
+use chain::Chain;
 use edge::{Counts, Edge};
+use host::Pressure;
 use losses::{LeftOut, Losses};
 
 /// The version of the JSON format.
@@ -39,15 +43,13 @@ pub struct Snapshot {
     pub totals: Counts,
     /// The edges, most opened first.
     pub edges: Vec<Edge>,
-    /// Servers that are clients too; not told by this version.
+    /// Programs that are server and client; `None` where edges are folded otherwise than by program.
     pub chains: Option<Vec<Chain>>,
+    /// The host's tables; `None` where they were not read.
+    pub pressure: Option<Pressure>,
     /// What is wrong; not judged by this version.
     pub findings: Option<Vec<Finding>>,
 }
-
-/// A server's edge and the client edges behind it. This version makes none.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub enum Chain {}
 
 /// Something that costs and can be mended. This version makes none.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,8 +5,11 @@ use redial_common::dist::{BUCKETS, Dist, UNIT_SHIFT};
 /// Linear parts of each power of two at first, as a power of two itself: 16 parts.
 const FINEST: u8 = 4;
 
-/// How many buckets are kept before the resolution is halved. Each takes 10 bytes.
+/// How many buckets are kept before the resolution is halved. Each takes 8 bytes.
 const MAX_BINS: usize = 96;
+
+/// A bucket's number and how many values it holds share a word: the number above, so that words are in its order.
+const COUNT_BITS: u32 = 48;
 
 /// How far a percentile may be from the true one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,16 +28,15 @@ pub struct Histogram {
     max: u64,
     /// log2 of how many parts a power of two has.
     parts: u8,
-    /// Buckets that hold something, in order, and how many values each holds.
-    bins: Vec<u16>,
-    counts: Vec<u64>,
+    /// Buckets that hold something, in order: [`COUNT_BITS`].
+    bins: Vec<u64>,
     /// Values known only by the buckets of a [`Dist`].
     coarse: Option<Box<[u64; BUCKETS]>>,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { count: 0, sum: 0, max: 0, parts: FINEST, bins: Vec::new(), counts: Vec::new(), coarse: None }
+        Self { count: 0, sum: 0, max: 0, parts: FINEST, bins: Vec::new(), coarse: None }
     }
 }
 
@@ -44,6 +46,16 @@ fn bin_of(ns: u64, parts: u8) -> u16 {
     let parts = u32::from(parts);
     let index = if top < parts { ns } else { (u64::from(top - parts) << parts) + (ns >> (top - parts)) };
     u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+/// A bucket and its count in one word.
+fn packed(bin: u16, count: u64) -> u64 {
+    (u64::from(bin) << COUNT_BITS) | count
+}
+
+/// The bucket and the count in a word.
+fn unpacked(word: u64) -> (u16, u64) {
+    ((word >> COUNT_BITS) as u16, word & ((1 << COUNT_BITS) - 1))
 }
 
 /// The least value of a bucket and how many values it spans.
@@ -110,7 +122,7 @@ impl Histogram {
         while self.parts > other.parts {
             self.halve();
         }
-        for (&bin, &count) in other.bins.iter().zip(&other.counts) {
+        for (bin, count) in other.bins.iter().copied().map(unpacked) {
             // The resolution may fall while this goes on, so each bucket is placed by its least value.
             self.put(bin_of(span_of(bin, other.parts).0, self.parts), count);
             self.shrink();
@@ -153,8 +165,8 @@ impl Histogram {
         let mut buckets: Vec<(u64, u64)> = self
             .bins
             .iter()
-            .zip(&self.counts)
-            .map(|(&bin, &count)| {
+            .map(|&word| {
+                let (bin, count) = unpacked(word);
                 let (low, width) = span_of(bin, self.parts);
                 (low + (width - 1) / 2, count)
             })
@@ -178,11 +190,17 @@ impl Histogram {
     }
 
     fn put(&mut self, bin: u16, count: u64) {
-        match self.bins.binary_search(&bin) {
-            Ok(at) => self.counts[at] += count,
-            Err(at) => {
-                self.bins.insert(at, bin);
-                self.counts.insert(at, count);
+        let least = packed(bin, 0);
+        let at = self.bins.partition_point(|&word| word < least);
+        match self.bins.get_mut(at) {
+            // 2^48 values would take a host years: the count never reaches the bucket's number.
+            Some(word) if *word >> COUNT_BITS == u64::from(bin) => *word += count,
+            _ => {
+                if self.bins.is_empty() {
+                    // Most edges have few connections.
+                    self.bins.reserve_exact(1);
+                }
+                self.bins.insert(at, packed(bin, count));
             }
         }
     }
@@ -195,10 +213,10 @@ impl Histogram {
 
     /// Halves the resolution, and with it roughly the memory.
     fn halve(&mut self) {
-        let (bins, counts) = (std::mem::take(&mut self.bins), std::mem::take(&mut self.counts));
+        let bins = std::mem::take(&mut self.bins);
         let finer = self.parts;
         self.parts -= 1;
-        for (bin, count) in bins.into_iter().zip(counts) {
+        for (bin, count) in bins.into_iter().map(unpacked) {
             self.put(bin_of(span_of(bin, finer).0, self.parts), count);
         }
     }

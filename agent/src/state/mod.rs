@@ -6,28 +6,31 @@ pub mod key;
 pub mod peers;
 pub mod pids;
 pub mod tally;
+pub mod time_wait;
 
-use foldhash::{HashMap, HashMapExt as _};
+use std::{hash::BuildHasher as _, net::SocketAddr};
+
+use hashbrown::HashMap;
 use redial_common::{
     edge::{FoldKey, FoldTotals},
-    record::conn::Conn,
+    record::conn::{Conn, flag},
 };
 
-use crate::enrich::Identity;
+use crate::enrich::{Identity, role::Role};
 use edge::Edge;
-use key::EdgeKey;
-
-/// How many edges are told apart; one takes 1 to 8 KB.
-pub const MAX_EDGES: usize = 4_096;
+use key::{By, EdgeKey, EdgeRef, Place};
+use time_wait::{EdgeHash, MAX_TUPLES, TimeWaits};
 
 /// The edges and what was counted on them.
 ///
-/// At most so many edges are kept as the limit says. When a new one finds no room, the eighth of all that was silent
+/// At most so many edges are kept as the limit says; one takes 1 to 8 KB. When a new one finds no room, the eighth of all that was silent
 /// for longest goes into one edge per role for all others: totals stay exact, and how many edges that took is counted.
 #[derive(Clone, Debug)]
 pub struct State {
-    edges: HashMap<EdgeKey, Edge>,
+    edges: HashMap<EdgeKey, Box<Edge>>,
     limit: usize,
+    by: By,
+    time_waits: TimeWaits,
     /// Records of single connections taken in.
     pub records: u64,
     /// Connections taken in as the kernel's totals.
@@ -37,61 +40,95 @@ pub struct State {
 }
 
 impl State {
-    /// No edges yet, and never more than `limit` (besides those for all others).
-    pub fn new(limit: usize) -> Self {
-        Self { edges: HashMap::new(), limit: limit.max(1), records: 0, folded: 0, edges_folded: 0 }
+    /// No edges yet, and never more than `limit` (besides those for all others), told apart `by` this.
+    pub fn new(limit: usize, by: By) -> Self {
+        let time_waits = TimeWaits::new(MAX_TUPLES);
+        Self { edges: HashMap::new(), limit: limit.max(1), by, time_waits, records: 0, folded: 0, edges_folded: 0 }
+    }
+
+    /// What edges are told apart by.
+    pub fn by(&self) -> By {
+        self.by
     }
 
     /// Takes in a connection that ended.
     pub fn ended(&mut self, conn: &Conn, identity: &Identity) {
         self.records += 1;
-        let key = EdgeKey::of_conn(conn, identity.owner.clone());
-        self.edge(key).add_ended(conn, identity);
+        let key = EdgeRef::of_conn(conn, identity, self.by);
+        if conn.has(flag::TIME_WAIT) {
+            let edge = self.edges.hasher().hash_one(key);
+            self.time_waits.remember(conn, edge);
+        }
+        self.edge(&key).add_ended(conn, identity);
     }
 
     /// Takes in a connection that lives. Meant for a state of live ones only, which a snapshot adds to the totals.
     pub fn live(&mut self, conn: &Conn, identity: &Identity) {
         // A row that has ended already is counted by its record.
         if conn.end_ns == 0 {
-            let key = EdgeKey::of_conn(conn, identity.owner.clone());
-            self.edge(key).add_live(conn, identity);
+            self.edge(&EdgeRef::of_conn(conn, identity, self.by)).add_live(conn, identity);
         }
     }
 
     /// Takes in connections that the kernel folded.
     pub fn folded(&mut self, key: &FoldKey, totals: &FoldTotals, identity: &Identity, now_ns: u64) {
         self.folded += totals.records;
-        let key = EdgeKey::of_fold(key, identity.owner.clone());
-        let role = key.role;
-        let edge = self.edge(key);
-        edge.add_fold(totals, role, identity);
+        let key = EdgeRef::of_fold(key, identity, self.by);
+        let edge = self.edge(&key);
+        edge.add_fold(totals, key.role(), identity);
         edge.last_ns = edge.last_ns.max(now_ns);
+    }
+
+    /// The hash of the edge that a socket in TIME-WAIT belongs to ([`State::hash`]), and its role. `None` when the end of its connection
+    /// was not seen, or is forgotten.
+    pub fn edge_of_time_wait(&self, netns: u32, local: SocketAddr, remote: SocketAddr) -> Option<(EdgeHash, Role)> {
+        self.time_waits.edge_of(netns, local, remote)
+    }
+
+    /// The edge of sockets that nobody was seen to own, made if it is not there.
+    pub fn unowned(&mut self, netns: u32, role: Role, place: Place) -> EdgeKey {
+        let key = match self.by {
+            By::Edge => EdgeKey::unowned(netns, role, place),
+            By::Remote => EdgeKey { owner: None, ..EdgeKey::unowned(0, role, place) },
+            By::Exe => EdgeKey::unowned(0, role, Place::Any),
+            By::Pid | By::Container | By::Pod | By::Name => {
+                EdgeKey { owner: None, ..EdgeKey::unowned(0, role, Place::Any) }
+            }
+        };
+        if self.edges.len() < self.limit || self.edges.contains_key(&key) {
+            self.edges.entry(key.clone()).or_default();
+            return key;
+        }
+        let other = EdgeKey::other(role);
+        self.edges.entry(other.clone()).or_default();
+        other
+    }
+
+    /// An edge's hash within this state.
+    pub fn hash(&self, key: &EdgeKey) -> EdgeHash {
+        self.edges.hasher().hash_one(key)
     }
 
     /// The edges, in no order.
     pub fn edges(&self) -> impl Iterator<Item = (&EdgeKey, &Edge)> {
-        self.edges.iter()
+        self.edges.iter().map(|(key, edge)| (key, &**edge))
     }
 
     /// One edge.
     pub fn get(&self, key: &EdgeKey) -> Option<&Edge> {
-        self.edges.get(key)
+        self.edges.get(key).map(|edge| &**edge)
     }
 
-    fn edge(&mut self, key: EdgeKey) -> &mut Edge {
-        if key.owner.is_some() && self.edges.len() >= self.limit && !self.edges.contains_key(&key) {
+    fn edge(&mut self, key: &EdgeRef<'_>) -> &mut Edge {
+        if !key.is_other() && self.edges.len() >= self.limit && !self.edges.contains_key(key) {
             self.make_room();
         }
-        self.edges.entry(key).or_default()
+        self.edges.entry_ref(key).or_default()
     }
 
     fn make_room(&mut self) {
-        let mut order: Vec<(u64, EdgeKey)> = self
-            .edges
-            .iter()
-            .filter(|(key, _)| key.owner.is_some())
-            .map(|(key, edge)| (edge.last_ns, key.clone()))
-            .collect();
+        let mut order: Vec<(u64, EdgeKey)> =
+            self.edges.iter().filter(|(key, _)| !key.is_other).map(|(key, edge)| (edge.last_ns, key.clone())).collect();
         if order.is_empty() {
             return;
         }

@@ -40,6 +40,11 @@ impl Pids {
         self.count
     }
 
+    /// The latest ones.
+    pub fn latest(&self) -> impl Iterator<Item = u32> {
+        self.recent.iter().copied()
+    }
+
     /// The only one, when there is one.
     pub fn only(&self) -> Option<u32> {
         if self.count == 1 { self.recent.first().copied() } else { None }

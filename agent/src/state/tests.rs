@@ -10,7 +10,7 @@ use super::{tally::Tally, *};
 use crate::enrich::{Owner, role::Role};
 
 fn identity(name: &str, pid: u32) -> Identity {
-    Identity { owner: Owner::Executable(name.into()), pid: Some(pid), comm: Some(name.into()) }
+    Identity { owner: Owner::Executable(name.into()), pid: Some(pid), comm: Some(name.into()), container: None }
 }
 
 /// A connection of a client to 10.0.0.1:80 that connected in 1 ms and had `exchanges`.
@@ -89,7 +89,7 @@ fn mixture() -> Vec<Conn> {
 
 #[test]
 fn open_at_start_and_opened_are_closed_and_open() {
-    let (mut state, mut live) = (State::new(100), State::new(100));
+    let (mut state, mut live) = (State::new(100, By::Edge), State::new(100, By::Edge));
     for conn in mixture() {
         state.ended(&conn, &identity("app", 1));
         if conn.failed_by == 0 {
@@ -108,7 +108,7 @@ fn open_at_start_and_opened_are_closed_and_open() {
 
 #[test]
 fn folded_and_single_records_give_the_same_counters() {
-    let (mut single, mut folded) = (State::new(100), State::new(100));
+    let (mut single, mut folded) = (State::new(100, By::Edge), State::new(100, By::Edge));
     let conns: Vec<Conn> = mixture().into_iter().map(|conn| Conn { remote_port: 80, ..conn }).collect();
     conns.iter().for_each(|conn| single.ended(conn, &identity("app", 1)));
     let (first, rest) = conns.split_at(10);
@@ -117,7 +117,8 @@ fn folded_and_single_records_give_the_same_counters() {
     assert_eq!(folded.folded, 230);
     let (one, other) = (total([&single]), total([&folded]));
     assert_eq!(one, other);
-    let key = EdgeKey::of_conn(&client(0), identity("app", 1).owner);
+    let who = identity("app", 1);
+    let key = EdgeKey::from(&EdgeRef::of_conn(&client(0), &who, By::Edge));
     let (a, b) = (single.get(&key).unwrap(), folded.get(&key).unwrap());
     for (a, b) in [
         (&a.lifetime, &b.lifetime),
@@ -132,7 +133,7 @@ fn folded_and_single_records_give_the_same_counters() {
 
 #[test]
 fn a_connection_older_than_the_agent_has_no_first_exchange_and_is_never_unused() {
-    let mut state = State::new(10);
+    let mut state = State::new(10, By::Edge);
     state.ended(&adopted(client(4)), &identity("app", 1));
     state.ended(&adopted(client(0)), &identity("app", 1));
     let sum = total([&state]);
@@ -152,7 +153,7 @@ fn a_connection_older_than_the_agent_has_no_first_exchange_and_is_never_unused()
 
 #[test]
 fn what_was_not_watched_is_not_counted_as_zero() {
-    let mut state = State::new(10);
+    let mut state = State::new(10, By::Edge);
     let conn = Conn { flags: flag::NO_OFFSETS, ..client(0) };
     state.ended(&conn, &identity("app", 1));
     let sum = total([&state]);
@@ -164,7 +165,7 @@ fn what_was_not_watched_is_not_counted_as_zero() {
 
 #[test]
 fn a_server_folds_by_its_port_and_lists_peers() {
-    let mut state = State::new(10);
+    let mut state = State::new(10, By::Edge);
     for peer in 1..=40 {
         let mut conn = Conn { role: role::SERVER, local_port: 443, remote_port: 1_000 + u16::from(peer), ..client(2) };
         conn.remote[3] = peer;
@@ -180,14 +181,14 @@ fn a_server_folds_by_its_port_and_lists_peers() {
 
 #[test]
 fn a_live_row_that_has_ended_waits_for_its_record() {
-    let mut live = State::new(10);
+    let mut live = State::new(10, By::Edge);
     live.live(&client(1), &identity("app", 1));
     assert_eq!(live.edges().count(), 0);
 }
 
 #[test]
 fn over_the_limit_the_silent_leave_and_totals_stay_exact() {
-    let mut state = State::new(64);
+    let mut state = State::new(64, By::Edge);
     for i in 0..1_000_u32 {
         let mut conn = client(1);
         conn.end_ns = 12_000_000 + u64::from(i);
@@ -199,16 +200,17 @@ fn over_the_limit_the_silent_leave_and_totals_stay_exact() {
     }
     let sum = total([&state]);
     assert_eq!((sum.counts.opened, sum.counts.exchanges), (2_000, 3_000));
-    let busy = EdgeKey::of_conn(&Conn { remote_port: 9_999, ..client(2) }, identity("app", 1).owner);
+    let who = identity("app", 1);
+    let busy = EdgeKey::from(&EdgeRef::of_conn(&Conn { remote_port: 9_999, ..client(2) }, &who, By::Edge));
     assert_eq!(state.get(&busy).unwrap().tally.counts.opened, 1_000, "the busy one was never pushed out");
     let other = state.get(&EdgeKey::other(Role::Client)).unwrap();
     assert!(state.edges_folded >= 900 && other.tally.counts.opened == state.edges_folded);
-    assert!(state.edges().any(|(key, _)| key.owner.is_some()));
+    assert!(state.edges().any(|(key, _)| !key.is_other));
 }
 
 #[test]
 fn failures_keep_their_cause() {
-    let mut state = State::new(10);
+    let mut state = State::new(10, By::Edge);
     state.ended(&failed(failed_by::REFUSED), &identity("app", 1));
     state.ended(&failed(failed_by::NONE), &identity("app", 1));
     state.ended(&failed(200), &identity("app", 1));

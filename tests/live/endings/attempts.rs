@@ -119,7 +119,8 @@ fn attempts_of(netns: &Netns, spec: &Client, wanted: impl Fn(&Record) -> bool) -
     let n = truth.len() as u64;
     ensure!(trace.records.len() == truth.len() && trace.records.iter().all(wanted), "{:#?}", trace.records);
     let totals = &trace.summary.totals;
-    ensure!((totals.attempts, totals.failed, totals.open) == (n, n, 0), "{:?}", trace.summary);
+    let opened = (totals.opened, totals.open);
+    ensure!((totals.attempts, totals.failed) == (n, n) && opened == (0, totals.open_at_start), "{:?}", trace.summary);
     check::balance(&trace)
 }
 

@@ -20,7 +20,12 @@ fn main() -> Result<()> {
             println!("{}", serde_json::to_string(&churn::run(&spec)?)?);
             Ok(())
         }
+        ["churn-server", spec] => {
+            let spec: churn::Churn = serde_json::from_str(spec).context("read SPEC")?;
+            println!("{}", serde_json::to_string(&churn::serve_others(&spec)?)?);
+            Ok(())
+        }
         ["hold", spec] => hold::run(&serde_json::from_str(spec).context("read SPEC")?),
-        _ => bail!("usage: traffic client SPEC TRUTH | server SPEC TRUTH | churn SPEC | hold SPEC"),
+        _ => bail!("usage: traffic client SPEC TRUTH | server SPEC TRUTH | churn SPEC | churn-server SPEC | hold SPEC"),
     }
 }

@@ -8,12 +8,13 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     os::fd::{AsRawFd, RawFd},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
+    errno::Errno,
     libc,
     sys::{
         mman::{MapFlags, ProtFlags, mmap_anonymous},
@@ -27,19 +28,29 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
-use crate::clock::poll_until;
+use crate::{clock::poll_until, traffic::control::next_command};
 
 /// The largest request or answer.
 const MAX_BYTES: usize = 4096;
 
-/// How a churning client leaves a connection.
+/// The first of the addresses that connections are spread over.
+const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// How long servers may take for what clients have done.
+const SERVED_LIMIT: Duration = Duration::from_secs(10);
+
+/// How a churning connection is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Close {
-    /// RST (SO_LINGER 0): leaves no TIME-WAIT behind.
+    /// The client sends RST (SO_LINGER 0): leaves no TIME-WAIT behind.
     Rst,
-    /// FIN.
+    /// The client sends RST when it has acknowledged the last answer, so that the server knows what got across.
+    AckRst,
+    /// The client sends FIN.
     Fin,
+    /// The server sends FIN after the last exchange.
+    ServerFin,
 }
 
 /// What to do.
@@ -64,6 +75,12 @@ pub struct Churn {
     pub close: Close,
     /// Connections are spread over so many addresses from 127.0.0.2 on, lest local ports run out.
     pub addresses: u32,
+    /// Count per address, too.
+    pub tell_addresses: bool,
+    /// Where servers of another process listen; for those servers themselves, where to.
+    pub port: Option<u16>,
+    /// Every so many attempts, one goes to a port where nobody listens; none for never.
+    pub refused_every: Option<u64>,
 }
 
 impl Default for Churn {
@@ -78,6 +95,9 @@ impl Default for Churn {
             answer: 64,
             close: Close::Rst,
             addresses: 16,
+            tell_addresses: false,
+            port: None,
+            refused_every: None,
         }
     }
 }
@@ -101,24 +121,45 @@ pub struct Churned {
     pub per_second: f64,
     /// CPU time of all clients and servers, s.
     pub cpu_s: f64,
+    /// Attempts that were refused as they should be; in no other count.
+    pub refused: u64,
+    /// The port where nobody listened.
+    pub refusing_port: u16,
+    /// What was done per address, where that was asked for.
+    pub by_address: Vec<AtAddress>,
+}
+
+/// What clients did at one address.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct AtAddress {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Connections made and closed.
+    pub connections: u64,
+    /// Attempts refused.
+    pub refused: u64,
 }
 
 /// In memory that all processes share.
-#[derive(Default)]
 struct Counters {
-    stop: AtomicBool,
-    connections: AtomicU64,
-    failed: AtomicU64,
-    exchanges: AtomicU64,
-    served: AtomicU64,
-    answered: AtomicU64,
+    stop: &'static AtomicU64,
+    connections: &'static AtomicU64,
+    failed: &'static AtomicU64,
+    exchanges: &'static AtomicU64,
+    served: &'static AtomicU64,
+    answered: &'static AtomicU64,
+    refused: &'static AtomicU64,
+    /// Connections and refused attempts per address.
+    by_address: &'static [[AtomicU64; 2]],
 }
 
 /// Runs clients and servers and counts.
 pub fn run(spec: &Churn) -> Result<Churned> {
-    let counters = shared()?;
-    let listener = listen()?;
-    let port = listener.local_addr()?.as_socket().map_or(0, |a| a.port());
+    let counters = &Counters::new(spec)?;
+    let listener = listen(0)?;
+    // Bound and not listening: nobody else gets the port, and whoever connects is refused.
+    let refusing = bound(0)?;
+    let ports = Ports { open: spec.port.unwrap_or(port(&listener)?), refusing: port(&refusing)? };
     let mut servers = Processes::default();
     for _ in 0..spec.servers {
         servers.start(|| serve(listener.as_raw_fd(), spec, counters))?;
@@ -126,22 +167,49 @@ pub fn run(spec: &Churn) -> Result<Churned> {
     let begin = Instant::now();
     let mut clients = Processes::default();
     for i in 0..spec.clients {
-        clients.start(|| ask(i, port, spec, counters))?;
+        clients.start(|| ask(i, ports, spec, counters))?;
     }
     let limit = Duration::from_secs_f64(spec.seconds);
     if spec.connections.is_some() {
         let all = spec.connections.unwrap_or(0) * u64::from(spec.clients);
-        let done = || counters.connections.load(Relaxed) + counters.failed.load(Relaxed) >= all;
-        poll_until(limit, done);
+        let counts = [counters.connections, counters.failed, counters.refused];
+        poll_until(limit, || counts.iter().map(|count| count.load(Relaxed)).sum::<u64>() >= all);
     } else {
         std::thread::sleep(limit);
     }
-    counters.stop.store(true, Relaxed);
+    counters.stop.store(1, Relaxed);
     clients.wait()?;
     let seconds = begin.elapsed().as_secs_f64();
     let made = counters.connections.load(Relaxed);
-    poll_until(Duration::from_secs(2), || counters.served.load(Relaxed) >= made);
+    if spec.servers > 0 {
+        poll_until(SERVED_LIMIT, || counters.served.load(Relaxed) >= made);
+    }
     servers.end()?;
+    churned(counters, seconds, ports.refusing)
+}
+
+/// Serves what other processes' clients ask at a port that is printed as the first line. Each line on stdin is a
+/// number of connections to wait for; the end of stdin is the end.
+pub fn serve_others(spec: &Churn) -> Result<Churned> {
+    let counters = &Counters::new(spec)?;
+    let listener = listen(spec.port.unwrap_or(0))?;
+    let begin = Instant::now();
+    let mut servers = Processes::default();
+    for _ in 0..spec.servers {
+        servers.start(|| serve(listener.as_raw_fd(), spec, counters))?;
+    }
+    println!("{}", port(&listener)?);
+    while let Some(line) = next_command() {
+        let wanted: u64 = line.parse().context("read how many connections are expected")?;
+        poll_until(SERVED_LIMIT, || counters.served.load(Relaxed) >= wanted);
+    }
+    servers.end()?;
+    churned(counters, begin.elapsed().as_secs_f64(), 0)
+}
+
+/// All that was counted, when all processes have ended.
+fn churned(counters: &Counters, seconds: f64, refusing_port: u16) -> Result<Churned> {
+    let made = counters.connections.load(Relaxed);
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
     Ok(Churned {
@@ -153,24 +221,56 @@ pub fn run(spec: &Churn) -> Result<Churned> {
         seconds,
         per_second: made as f64 / seconds,
         cpu_s: cpu(usage.user_time()) + cpu(usage.system_time()),
+        refused: counters.refused.load(Relaxed),
+        refusing_port,
+        by_address: (0..).zip(counters.by_address).map(|(i, counts)| at_address(i, counts)).collect(),
     })
 }
 
-fn shared() -> Result<&'static Counters> {
-    let length = NonZeroUsize::new(size_of::<Counters>()).context("no counters")?;
+fn at_address(i: u32, [connections, refused]: &[AtomicU64; 2]) -> AtAddress {
+    AtAddress {
+        address: Ipv4Addr::from_bits(FIRST_ADDRESS.to_bits() + i),
+        connections: connections.load(Relaxed),
+        refused: refused.load(Relaxed),
+    }
+}
+
+impl Counters {
+    fn new(spec: &Churn) -> Result<Self> {
+        let addresses = if spec.tell_addresses { spec.addresses.max(1) as usize } else { 0 };
+        let by_address = shared(addresses * 2)?.as_chunks().0;
+        let [stop, connections, failed, exchanges, served, answered, refused] = shared(7)? else {
+            bail!("too few counters");
+        };
+        Ok(Self { stop, connections, failed, exchanges, served, answered, refused, by_address })
+    }
+}
+
+/// At least so many zeros that all processes share.
+fn shared(count: usize) -> Result<&'static [AtomicU64]> {
+    let length = NonZeroUsize::new(count.max(1) * size_of::<AtomicU64>()).context("no counters")?;
     let flags = MapFlags::MAP_SHARED | MapFlags::MAP_ANONYMOUS;
     // SAFETY: a new mapping, used by nobody else.
     let memory = unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }
         .context("map shared memory")?;
     // SAFETY: the mapping is zero, large enough, page-aligned, and is never unmapped; zeroed atomics are valid.
-    Ok(unsafe { memory.cast::<Counters>().as_ref() })
+    Ok(unsafe { std::slice::from_raw_parts(memory.cast().as_ptr(), count) })
+}
+
+fn port(socket: &Socket) -> Result<u16> {
+    Ok(socket.local_addr()?.as_socket().map_or(0, |a| a.port()))
 }
 
 /// All of 127/8, and nothing but loopback: the addresses are spread, and no one outside can connect.
-fn listen() -> Result<Socket> {
+fn bound(port: u16) -> Result<Socket> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).context("make a listening socket")?;
     listener.bind_device(Some(b"lo")).context("bind the listener to the loopback device")?;
-    listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).context("bind")?;
+    listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()).context("bind")?;
+    Ok(listener)
+}
+
+fn listen(port: u16) -> Result<Socket> {
+    let listener = bound(port)?;
     listener.listen(4096).context("listen")?;
     Ok(listener)
 }
@@ -183,7 +283,10 @@ fn serve(listener: RawFd, spec: &Churn, counters: &Counters) {
         if fd < 0 {
             continue;
         }
-        while receive(fd, &mut buffer, spec.request) && send(fd, &buffer, spec.answer) {
+        let most = if spec.close == Close::ServerFin { spec.exchanges } else { u32::MAX };
+        let mut answered = 0;
+        while answered < most && receive(fd, &mut buffer, spec.request) && send(fd, &buffer, spec.answer) {
+            answered += 1;
             counters.answered.fetch_add(1, Relaxed);
         }
         close(fd);
@@ -191,44 +294,78 @@ fn serve(listener: RawFd, spec: &Churn, counters: &Counters) {
     }
 }
 
-fn ask(client: u32, port: u16, spec: &Churn, counters: &Counters) {
+/// Where clients connect.
+#[derive(Clone, Copy)]
+struct Ports {
+    open: u16,
+    refusing: u16,
+}
+
+fn ask(client: u32, ports: Ports, spec: &Churn, counters: &Counters) {
     let mut buffer = [0_u8; MAX_BYTES];
     for n in 0..spec.connections.unwrap_or(u64::MAX) {
-        if counters.stop.load(Relaxed) {
+        if counters.stop.load(Relaxed) != 0 {
             break;
         }
         let spread = (u64::from(client) + n) % u64::from(spec.addresses.max(1));
-        let address = u32::from(Ipv4Addr::new(127, 0, 0, 2)) + spread as u32;
-        match connect(address, port, spec.close) {
-            Some(fd) => {
+        let address = FIRST_ADDRESS.to_bits() + spread as u32;
+        let at_address = counters.by_address.get(spread as usize);
+        if spec.refused_every.is_some_and(|every| n % every.max(1) == 0) {
+            match connect(address, ports.refusing, spec.close) {
+                Err(libc::ECONNREFUSED) => {
+                    counters.refused.fetch_add(1, Relaxed);
+                    at_address.map(|[_, refused]| refused.fetch_add(1, Relaxed));
+                }
+                other => {
+                    other.into_iter().for_each(close);
+                    counters.failed.fetch_add(1, Relaxed);
+                }
+            }
+            continue;
+        }
+        match connect(address, ports.open, spec.close) {
+            Ok(fd) => {
                 let answered = (0..spec.exchanges)
                     .take_while(|_| send(fd, &buffer, spec.request) && receive(fd, &mut buffer, spec.answer))
                     .count();
+                match spec.close {
+                    Close::Rst | Close::Fin => {}
+                    Close::AckRst => set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &1_i32),
+                    // Its FIN, which nothing comes before.
+                    Close::ServerFin => _ = receive(fd, &mut buffer, 1),
+                }
                 close(fd);
                 counters.exchanges.fetch_add(answered as u64, Relaxed);
-                let whole = answered == spec.exchanges as usize;
-                if whole { &counters.connections } else { &counters.failed }.fetch_add(1, Relaxed);
+                if answered == spec.exchanges as usize {
+                    counters.connections.fetch_add(1, Relaxed);
+                    at_address.map(|[connections, _]| connections.fetch_add(1, Relaxed));
+                } else {
+                    counters.failed.fetch_add(1, Relaxed);
+                }
             }
-            None => {
+            Err(_) => {
                 counters.failed.fetch_add(1, Relaxed);
             }
         }
     }
 }
 
-fn connect(address: u32, port: u16, how: Close) -> Option<RawFd> {
+/// Sets a socket's option; none that is set here is refused on a connected TCP socket.
+fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the option's value is a `T` of that length.
+    unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast::<c_void>(), length) };
+}
+
+/// A connected socket, or the error's number.
+fn connect(address: u32, port: u16, how: Close) -> Result<RawFd, i32> {
     // SAFETY: makes a descriptor that this function's caller closes.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
-        return None;
+        return Err(Errno::last_raw());
     }
-    if how == Close::Rst {
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-        let length = size_of::<libc::linger>() as libc::socklen_t;
-        // SAFETY: the option's value is a `linger` of that length.
-        unsafe {
-            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast::<c_void>(), length)
-        };
+    if how == Close::Rst || how == Close::AckRst {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &libc::linger { l_onoff: 1, l_linger: 0 });
     }
     let to = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
@@ -240,10 +377,11 @@ fn connect(address: u32, port: u16, how: Close) -> Option<RawFd> {
     let result =
         unsafe { libc::connect(fd, (&raw const to).cast(), size_of::<libc::sockaddr_in>() as libc::socklen_t) };
     if result == 0 {
-        return Some(fd);
+        return Ok(fd);
     }
+    let error = Errno::last_raw();
     close(fd);
-    None
+    Err(error)
 }
 
 fn send(fd: RawFd, buffer: &[u8; MAX_BYTES], bytes: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::AsFd,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
@@ -37,30 +37,42 @@ pub fn run(spec: &Client, truth: &Path) -> Result<()> {
     }
     let release = gate.clone();
     thread::spawn(move || {
+        while next_command().is_some() {
+            release.open();
+        }
         // The end of stdin releases too: the test is over.
-        next_command();
-        release.open();
+        release.open_all();
     });
     let next = AtomicU32::new(0);
-    thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         let workers: Vec<_> = (0..spec.threads).map(|_| scope.spawn(|| work(spec, &next, &gate, truth))).collect();
         workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| bail!("a thread of the client panicked")))
-    })
+    });
+    if spec.linger && result.is_ok() {
+        tell(&News::Done);
+        gate.wait_all();
+    }
+    result
 }
 
 fn work(spec: &Client, next: &AtomicU32, gate: &Gate, truth: &Path) -> Result<()> {
     loop {
         let i = next.fetch_add(1, Ordering::Relaxed);
-        if i >= spec.connections {
+        if i >= spec.connections || (spec.until_released && gate.is_open()) {
             return Ok(());
         }
-        let target = *spec.targets.get(i as usize % spec.targets.len().max(1)).context("a client needs targets")?;
-        one(spec, target, gate, truth)?;
+        let i = i as usize;
+        let target = *spec.targets.get(i % spec.targets.len().max(1)).context("a client needs targets")?;
+        let source = spec.sources.get(i % spec.sources.len().max(1)).copied();
+        one(spec, target, source, gate, truth)?;
     }
 }
 
-fn one(spec: &Client, target: SocketAddr, gate: &Gate, truth: &Path) -> Result<()> {
+fn one(spec: &Client, target: SocketAddr, source: Option<IpAddr>, gate: &Gate, truth: &Path) -> Result<()> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).context("make a socket")?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into()).with_context(|| format!("bind {source}"))?;
+    }
     if let Some(ms) = spec.user_timeout_ms {
         socket.set_tcp_user_timeout(Some(Duration::from_millis(ms.into())))?;
     }

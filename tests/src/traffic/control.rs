@@ -1,6 +1,7 @@
 //! How a test talks with a traffic process: commands on its stdin, news on its stdout.
 //!
-//! Commands are lines: `go` (a client begins), `release` (steps that hold go on). The end of stdin means: finish.
+//! Commands are lines: `go` (a client begins), `release` (steps that hold go on, each connection by one). The end of
+//! stdin means: finish.
 //! News are lines of JSON ([`News`]).
 
 use std::{
@@ -24,6 +25,8 @@ pub enum News {
     },
     /// A connection has come to a step that holds.
     Held,
+    /// A client that lingers has no more to do.
+    Done,
 }
 
 /// Prints one line of news.
@@ -33,24 +36,48 @@ pub fn tell(news: &News) {
     }
 }
 
-/// Steps that hold wait here.
+/// Steps that hold wait here: each connection's first until the first release, its second until the second.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub struct Gate(Arc<(Mutex<u32>, Condvar)>);
 
 impl Gate {
-    /// Lets all go on, now and later.
+    /// Lets all go on to their next hold, now and later.
     pub fn open(&self) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.change(|releases| releases.saturating_add(1));
+    }
+
+    /// Lets all go on to their end.
+    pub fn open_all(&self) {
+        self.change(|_| u32::MAX);
+    }
+
+    fn change(&self, how: impl FnOnce(u32) -> u32) {
+        let mut releases = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *releases = how(*releases);
         self.0.1.notify_all();
     }
 
-    /// Tells that it holds and waits for [`Gate::open`].
-    pub fn hold(&self) -> io::Result<()> {
+    /// Whether there was a release.
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) > 0
+    }
+
+    /// Tells that a connection holds that has held `before` times, and waits for its release.
+    pub fn hold(&self, before: u32) -> io::Result<()> {
         tell(&News::Held);
-        let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (open, _) =
-            self.0.1.wait_timeout_while(open, hold_limit(), |open| !*open).unwrap_or_else(PoisonError::into_inner);
-        if *open { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+        let releases = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (releases, _) = self
+            .0
+            .1
+            .wait_timeout_while(releases, hold_limit(), |releases| *releases <= before)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *releases > before { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
+
+    /// Waits for [`Gate::open_all`].
+    pub fn wait_all(&self) {
+        let releases = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.1.wait_while(releases, |releases| *releases < u32::MAX));
     }
 }
 

@@ -67,7 +67,11 @@ pub fn run(socket: Socket, begun: Begun, script: &Script, gate: &Gate, truth: &P
     };
     match script.end {
         End::Close => {}
-        End::Reset => channel.socket().set_linger(Some(Duration::ZERO))?,
+        End::Reset => {
+            // Refused on a socket that the peer has reset already, where nothing is left to acknowledge.
+            let _ = channel.socket().set_tcp_quickack(true);
+            channel.socket().set_linger(Some(Duration::ZERO))?;
+        }
         End::Exit => {
             conn.close_end_ns = monotonic_ns();
             conn.append(truth)?;
@@ -94,26 +98,33 @@ pub fn address(from: io::Result<socket2::SockAddr>) -> SocketAddr {
 }
 
 fn follow(channel: &mut Channel, script: &Script, gate: &Gate) -> io::Result<()> {
+    let mut held = 0;
+    let mut take = |channel: &mut Channel, step| take(channel, step, gate, &mut held);
     match (script.repeat, script.steps.as_slice()) {
         (Repeat::Times(n), steps) => {
             for _ in 0..n {
-                steps.iter().try_for_each(|&step| take(channel, step, gate))?;
+                steps.iter().try_for_each(|&step| take(channel, step))?;
+            }
+        }
+        (Repeat::UntilReleased, steps) => {
+            while !gate.is_open() {
+                steps.iter().try_for_each(|&step| take(channel, step))?;
             }
         }
         (Repeat::UntilEof, [Step::Recv(first), rest @ ..]) => loop {
             match channel.recv(*first)? {
                 0 => break,
                 got if got < *first => return Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => rest.iter().try_for_each(|&step| take(channel, step, gate))?,
+                _ => rest.iter().try_for_each(|&step| take(channel, step))?,
             }
         },
         // Only a receive can find the end.
         (Repeat::UntilEof, _) => return Err(io::ErrorKind::InvalidInput.into()),
     }
-    script.tail.iter().try_for_each(|&step| take(channel, step, gate))
+    script.tail.iter().try_for_each(|&step| take(channel, step))
 }
 
-fn take(channel: &mut Channel, step: Step, gate: &Gate) -> io::Result<()> {
+fn take(channel: &mut Channel, step: Step, gate: &Gate, held: &mut u32) -> io::Result<()> {
     match step {
         Step::Send(bytes) => channel.send(bytes),
         Step::Recv(bytes) => match channel.recv(bytes)? {
@@ -129,6 +140,9 @@ fn take(channel: &mut Channel, step: Step, gate: &Gate) -> io::Result<()> {
             std::thread::sleep(Duration::from_millis(ms));
             Ok(())
         }
-        Step::Hold => gate.hold(),
+        Step::Hold => {
+            *held += 1;
+            gate.hold(*held - 1)
+        }
     }
 }

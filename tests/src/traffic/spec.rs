@@ -17,7 +17,7 @@ pub enum Step {
     Shutdown,
     /// Do nothing for a while.
     Sleep(u64),
-    /// Wait until the process is told to go on.
+    /// Wait until the process is told to go on: a connection's first for the first time, its second for the second.
     Hold,
 }
 
@@ -26,7 +26,7 @@ pub enum Step {
 pub enum End {
     /// `close`.
     Close,
-    /// `close` with SO_LINGER 0: RST.
+    /// `close` with SO_LINGER 0: RST. What was read is acknowledged before, so that the peer knows what got across.
     Reset,
     /// The process exits and leaves closing to the kernel.
     Exit,
@@ -58,6 +58,8 @@ pub enum Repeat {
     Times(u32),
     /// Until the peer's FIN (or RST) comes where a round would begin.
     UntilEof,
+    /// Until the process is released where a round would begin.
+    UntilReleased,
 }
 
 /// What one end of a connection does from its beginning to its end.
@@ -128,8 +130,14 @@ pub enum Connect {
 pub struct Client {
     /// Where to connect, one after the other. A v4-mapped address makes an AF_INET6 socket.
     pub targets: Vec<SocketAddr>,
+    /// Where from, one after the other; the kernel's choice when there is none.
+    pub sources: Vec<IpAddr>,
     /// How many connections in all.
     pub connections: u32,
+    /// Begin no more connections once released.
+    pub until_released: bool,
+    /// Stay when all is done, until the end of stdin: others can still look who it was.
+    pub linger: bool,
     /// Threads that share them.
     pub threads: u32,
     /// How to connect.
@@ -147,13 +155,35 @@ impl Client {
     pub fn new(targets: &[SocketAddr], connections: u32, script: Script) -> Self {
         Self {
             targets: targets.to_vec(),
+            sources: Vec::new(),
             connections,
+            until_released: false,
+            linger: false,
             threads: 1,
             connect: Connect::Blocking,
             user_timeout_ms: None,
             keepalive_s: None,
             script,
         }
+    }
+
+    /// The same from these addresses.
+    pub fn from(mut self, sources: &[IpAddr]) -> Self {
+        self.sources = sources.to_vec();
+        self
+    }
+
+    /// The same, until it is released.
+    pub fn until_released(mut self) -> Self {
+        self.until_released = true;
+        self.connections = u32::MAX;
+        self
+    }
+
+    /// The same, staying when all is done.
+    pub fn linger(mut self) -> Self {
+        self.linger = true;
+        self
     }
 
     /// The same with so many threads.

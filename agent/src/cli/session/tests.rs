@@ -8,10 +8,11 @@ use redial_common::{
     tcp::{closed_by, family, role, state},
 };
 
-use super::*;
+use super::{super::remote::RemoteFilter, *};
 use crate::{
     enrich::{hosts::Hosts, process::Processes, procfs::Procfs},
     intake::Counters,
+    kernel::options::Options,
 };
 
 /// A source that tells `first` when drained, `last` at the end, and has `alive` then.
@@ -81,7 +82,8 @@ fn session(list: List, remotes: &[&str]) -> Session<List> {
     let enricher =
         Enricher::new(Processes::new(Procfs::new(Path::new("/nonexistent")), 10), Hosts::parse("10.0.0.1 web"));
     let remotes: Vec<_> = remotes.iter().map(|remote| remote.parse().unwrap()).collect();
-    Session::new(list, enricher, RemoteFilter::resolve(&remotes).unwrap())
+    let filter = Filter::new(&Options::default(), RemoteFilter::resolve(&remotes).unwrap(), &[]);
+    Session::new(list, enricher, filter, By::Edge, 100)
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn every_connection_is_counted_once_and_shown_once() {
         Ok(())
     };
     assert_eq!(session.drain(Some(&mut show)).unwrap(), 2);
-    let end = session.finish(&[], Some(&mut show)).unwrap();
+    let end = session.finish(&[], Some(&mut show), None).unwrap();
     use crate::snapshot::connection::What::{Closed, Opened};
     assert_eq!(shown, [(Closed, Some("web".into())), (Opened, Some("web".into())), (Closed, None)]);
     let totals = end.snapshot.totals;
@@ -122,7 +124,7 @@ fn the_filter_by_remote_counts_what_it_leaves_out() {
             Ok(())
         }))
         .unwrap();
-    let end = session.finish(&[], None).unwrap();
+    let end = session.finish(&[], None, None).unwrap();
     assert_eq!((lines, end.records, end.folded, end.snapshot.totals.opened), (1, 1, 3, 4));
     assert_eq!(end.snapshot.left_out.filtered, 1);
     assert_eq!(end.snapshot.losses.folded_other, 4, "totals of a server do not tell the remote");

@@ -7,7 +7,8 @@ use super::{
 };
 
 /// The agent's stages in the order that data takes.
-const STAGES: &[&str] = &["kernel", "intake", "enrich", "state", "snapshot", "diagnose", "metrics", "output", "cli"];
+const STAGES: &[&str] =
+    &["host", "kernel", "intake", "enrich", "state", "snapshot", "diagnose", "metrics", "output", "cli"];
 
 /// Stages that see the snapshot only.
 const SNAPSHOT_ONLY: &[&str] = &["diagnose", "metrics"];

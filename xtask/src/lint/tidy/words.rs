@@ -31,9 +31,11 @@ static FORBIDDEN: LazyLock<Regex> = LazyLock::new(|| {
 /// The field's own terms, which mean something else than the forbidden word in them.
 static TERMS: LazyLock<Regex> = LazyLock::new(|| {
     uses::pattern(concat!(
+        // The last: a process's view of the file system, in /proc.
         r"(?i)(TLS|requests?\.|HTTP|client|shared?|database|short) ?sess",
         r"ions?\b|\bsess",
-        r"ion[ -]?(tickets?|resumption|cache|id|objects?|per)\b"
+        r"ion[ -]?(tickets?|resumption|cache|id|objects?|per)\b|\b1/roo",
+        r"t/"
     ))
 });
 

@@ -4,13 +4,13 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use redial_common::{
     errno,
     loss::Counter,
-    record::conn::{Conn, HEAD_LEN, flag},
+    record::conn::{Conn, HEAD_LEN, PASS_ADOPTS, flag},
     tcp::{closed_by, failed_by, role, state},
 };
 
 use crate::{
     emit,
-    maps::{FIRST_PASS, NEW_CONN, NewConn, PASS, conns, count},
+    maps::{NEW_CONN, NewConn, PASS, UNWATCHED_UNTIL, conns, count},
     owner,
     settings::setting,
     sock::Sock,
@@ -78,7 +78,8 @@ fn inherit<S: Sock>(sock: S, conn: &mut Conn) {
 
 #[inline(always)]
 fn established<S: Sock>(sock: S, old: u8) {
-    if let Some(conn) = get(sock.key()) {
+    let known = get(sock.key()).filter(|conn| old != state::SYN_RECV || is_begun_by(sock, conn));
+    if let Some(conn) = known {
         sock.write_tuple(conn);
         let at = sock.packet_ns(conn.start_ns);
         become_established(sock, conn, at);
@@ -88,6 +89,13 @@ fn established<S: Sock>(sock: S, old: u8) {
         become_established(sock, conn, conn.start_ns);
         insert(sock.key(), conn);
     }
+}
+
+/// Whether `conn`, known before its handshake was over, is of this socket out of SYN-RECEIVED: begun by data on the SYN,
+/// or by both ends connecting at once. A socket's place may be used again by one whose connection's end was missed.
+#[inline(always)]
+fn is_begun_by<S: Sock>(sock: S, conn: &Conn) -> bool {
+    conn.established_ns == 0 && !conn.has(flag::ADOPTED) && sock.ports().1 == conn.remote_port
 }
 
 #[inline(always)]
@@ -164,32 +172,76 @@ fn add_label(conn: &mut Conn, label: u32) {
     }
 }
 
-/// The socket exists. In the first pass over all sockets it is followed from now on if it was not before.
+/// The socket exists. Where the pass over all sockets takes them in, it is followed from now on if it was not before,
+/// and what was missed while nothing was watched is made up for.
 #[inline(always)]
 pub fn exists<S: Sock>(sock: S) {
     let Some(pass) = PASS.get(0) else { return };
+    let adopts = *pass & PASS_ADOPTS != 0;
     if let Some(conn) = get(sock.key()) {
-        conn.pass = *pass;
-    } else if *pass == FIRST_PASS {
-        adopt(sock);
+        if !adopts || catch_up(sock, conn) {
+            conn.pass = *pass;
+            return;
+        }
+        end_unseen(conn);
+        send(conn, now());
+        remove(sock.key());
+    }
+    if adopts {
+        adopt(sock, *pass);
+    }
+}
+
+/// Makes up for changes of state that were not watched, and says whether it is still the same connection.
+#[inline(always)]
+fn catch_up<S: Sock>(sock: S, conn: &mut Conn) -> bool {
+    let (local_port, remote_port) = sock.ports();
+    if remote_port != conn.remote_port || (conn.local_port != 0 && local_port != conn.local_port) {
+        return false;
+    }
+    let state = sock.state();
+    if state == conn.state {
+        return true;
+    }
+    if conn.state == state::SYN_SENT {
+        sock.write_tuple(conn);
+        conn.established_ns = now();
+        conn.flags |= flag::CONNECTING_AT_START;
+        sock.write_established(conn);
+    }
+    conn.state = state;
+    if conn.closed_by == closed_by::NONE {
+        conn.closed_by = began_to_close(state);
+    }
+    if conn.closed_by != closed_by::NONE && conn.closing_ns == 0 {
+        conn.closing_ns = now();
+    }
+    true
+}
+
+/// Whose FIN was the first, as the state tells.
+#[inline(always)]
+fn began_to_close(state: u8) -> u8 {
+    match state {
+        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING => closed_by::LOCAL,
+        state::CLOSE_WAIT | state::LAST_ACK => closed_by::REMOTE,
+        _ => closed_by::NONE,
     }
 }
 
 #[inline(always)]
-fn adopt<S: Sock>(sock: S) {
+fn adopt<S: Sock>(sock: S, pass: u32) {
     let state = sock.state();
-    let (is_open, closed_by) = match state {
-        state::SYN_SENT => (false, closed_by::NONE),
-        state::ESTABLISHED => (true, closed_by::NONE),
-        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING => (true, closed_by::LOCAL),
-        state::CLOSE_WAIT | state::LAST_ACK => (true, closed_by::REMOTE),
-        _ => return,
-    };
+    let closed_by = began_to_close(state);
+    if closed_by == closed_by::NONE && state != state::SYN_SENT && state != state::ESTABLISHED {
+        return;
+    }
+    let is_open = state != state::SYN_SENT;
     let Some(conn) = blank(NewConn::Existing) else { return };
     conn.role = sock.role_by_bytes(state);
     conn.state = state;
     conn.closed_by = closed_by;
-    conn.pass = FIRST_PASS;
+    conn.pass = pass;
     conn.start_ns = now();
     if !is_wanted(sock, conn) {
         return;
@@ -358,7 +410,7 @@ fn finish<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
         if sock.fin_received() {
             conn.flags |= flag::FIN_RECEIVED;
         }
-        count_payload_only(conn, last);
+        count_payload_only(sock, conn, last);
     }
     send(conn, now());
 }
@@ -374,6 +426,10 @@ fn send(conn: &mut Conn, at: u64) {
         conn.flags |= flag::NO_OFFSETS;
     }
     conn.drop_unwatched();
+    // Neither what it did while turns were not watched, nor what it did not, is known.
+    if UNWATCHED_UNTIL.get(0).is_some_and(|until| conn.start_ns < *until) {
+        conn.flags &= !flag::TURNS_WATCHED;
+    }
     // Filters by process let pass what has no process yet; without one at the end, it was none of theirs.
     if conn.tgid == 0 && !owner::wants(conn.acceptor_tgid, &conn.comm) {
         count(Counter::Filtered);
@@ -384,10 +440,13 @@ fn send(conn: &mut Conn, at: u64) {
 
 /// Takes SYN and FIN out of the kernel's byte counts (RFC 4898 counts them in, each as one).
 #[inline(always)]
-fn count_payload_only(conn: &mut Conn, last: u8) {
+fn count_payload_only<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
     let syn_was_acknowledged = conn.role == role::CLIENT && conn.established_ns != 0 && !conn.has(flag::RESTORED);
-    let fin_was_acknowledged = last == state::FIN_WAIT2
-        || (conn.error == 0 && (last == state::CLOSING || last == state::LAST_ACK) && !conn.has(flag::END_UNSEEN));
+    let fin_was_acknowledged = if conn.has(flag::END_UNSEEN) {
+        sock.fin_was_acknowledged(conn.role == role::CLIENT && !conn.has(flag::RESTORED))
+    } else {
+        last == state::FIN_WAIT2 || (conn.error == 0 && (last == state::CLOSING || last == state::LAST_ACK))
+    };
     let controls = u64::from(syn_was_acknowledged) + u64::from(fin_was_acknowledged);
     conn.bytes_sent = conn.bytes_sent.saturating_sub(controls);
     if conn.has(flag::FIN_RECEIVED) {

@@ -55,7 +55,14 @@ pub static FOLDING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The number of the pass over all sockets that is under way; user space counts it.
+/// Until when sends and receives were not watched, ns of CLOCK_MONOTONIC; `u64::MAX` while they are not. User space
+/// writes it.
+#[map]
+pub static UNWATCHED_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The number of the pass over all sockets that is under way, with or without [`PASS_ADOPTS`]; user space writes it.
+///
+/// [`PASS_ADOPTS`]: redial_common::record::conn::PASS_ADOPTS
 #[map]
 pub static PASS: Array<u32> = Array::with_max_entries(1, 0);
 
@@ -95,9 +102,6 @@ pub fn take_call() -> Option<[u64; 2]> {
 /// The processes that the filter lets through.
 #[map]
 pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(limits::PIDS, 0);
-
-/// The pass in which sockets that nobody follows are taken in.
-pub const FIRST_PASS: u32 = 1;
 
 /// The programs that make connections. A softirq may interrupt what runs in a process on the same CPU, never another
 /// softirq; hence a place for each, though state changes alone are one program.

@@ -102,6 +102,8 @@ pub trait Sock: Copy {
     fn netns(self) -> u32;
     /// Writes family, addresses and ports, and never overwrites one with nothing.
     fn write_tuple(self, conn: &mut Conn);
+    /// The local and the remote port; 0 for one that it has not, or no more.
+    fn ports(self) -> (u16, u16);
     /// The local port of an attempt that is over: the socket is unbound by then, its source port stays.
     fn source_port(self) -> u16;
     /// The pending error as a positive number.
@@ -134,6 +136,8 @@ pub trait Sock: Copy {
     fn write_base(self, conn: &mut Conn);
     /// The role in a connection that is in `state`, from the kernel's counts alone; unknown where they do not tell.
     fn role_by_bytes(self, state: u8) -> u8;
+    /// Whether our FIN was acknowledged, from the kernel's counts alone. `syn_was`: our SYN was.
+    fn fin_was_acknowledged(self, syn_was: bool) -> bool;
     /// Whether it takes no IPv4 (IPV6_V6ONLY).
     fn is_v6_only(self) -> bool;
     /// Writes byte counts, retransmits, round-trip times, keepalive and what labels have come since.
@@ -218,11 +222,10 @@ impl<F: Fields> Sock for Known<F> {
     #[inline(always)]
     fn write_tuple(self, conn: &mut Conn) {
         let sock = self.0;
-        let remote_port = u16::from_be(sock.field(offset!(sock_dport)));
+        let (local_port, remote_port) = self.ports();
         if remote_port != 0 {
             conn.remote_port = remote_port;
         }
-        let local_port: u16 = sock.field(offset!(sock_num));
         if local_port != 0 {
             conn.local_port = local_port;
         }
@@ -243,6 +246,11 @@ impl<F: Fields> Sock for Known<F> {
         conn.family = family::INET;
         put4(&mut conn.local, local[1]);
         put4(&mut conn.remote, remote[1]);
+    }
+
+    #[inline(always)]
+    fn ports(self) -> (u16, u16) {
+        (self.0.field(offset!(sock_num)), u16::from_be(self.0.field(offset!(sock_dport))))
     }
 
     #[inline(always)]
@@ -342,24 +350,25 @@ impl<F: Fields> Sock for Known<F> {
             return role::CLIENT;
         }
         let Some(tcp) = self.0.as_tcp() else { return role::UNKNOWN };
-        let next: u32 = tcp.field(offset!(tcp_snd_nxt));
-        let waiting = next.wrapping_sub(tcp.field(offset!(tcp_snd_una)));
+        let all_went = tcp.field::<u32>(offset!(tcp_snd_nxt)) == tcp.field(offset!(tcp_write_seq));
         let fin_went = match state {
             state::FIN_WAIT2 => true,
-            state::FIN_WAIT1 | state::CLOSING | state::LAST_ACK => next == tcp.field(offset!(tcp_write_seq)),
+            state::FIN_WAIT1 | state::CLOSING | state::LAST_ACK => all_went,
             _ => false,
         };
-        // All sequence numbers that went out, the FIN's not counted...
-        let numbers = tcp.field::<u64>(offset!(tcp_bytes_acked)) + u64::from(waiting) - u64::from(fin_went);
-        // ...are those of the payload, and on the side that sent the first SYN one more: the kernel counts the
-        // acknowledgement of a SYN there alone.
-        let payload =
-            tcp.field::<u64>(offset!(tcp_bytes_sent)).wrapping_sub(tcp.field::<u64>(offset!(tcp_bytes_retrans)));
-        match numbers.wrapping_sub(payload) {
+        match controls(tcp).wrapping_sub(u64::from(fin_went)) {
             0 => role::SERVER,
             1 => role::CLIENT,
             _ => role::UNKNOWN,
         }
+    }
+
+    #[inline(always)]
+    fn fin_was_acknowledged(self, syn_was: bool) -> bool {
+        self.0.as_tcp().is_some_and(|tcp| {
+            let all_acknowledged = tcp.field::<u32>(offset!(tcp_snd_una)) == tcp.field(offset!(tcp_snd_nxt));
+            all_acknowledged && controls(tcp) == u64::from(syn_was) + 1
+        })
     }
 
     #[inline(always)]
@@ -419,6 +428,16 @@ impl<F: Fields> Sock for Known<F> {
         }
         conn.flags |= flag::FINAL_READ;
     }
+}
+
+/// How many of the sequence numbers that went out are no payload: that of our FIN and, on the side that sent the first
+/// SYN, one for it, since the kernel counts the acknowledgement of a SYN there alone.
+#[inline(always)]
+fn controls<F: Fields>(tcp: F) -> u64 {
+    let waiting = tcp.field::<u32>(offset!(tcp_snd_nxt)).wrapping_sub(tcp.field(offset!(tcp_snd_una)));
+    let numbers = tcp.field::<u64>(offset!(tcp_bytes_acked)) + u64::from(waiting);
+    let again: u64 = tcp.field(offset!(tcp_bytes_retrans));
+    numbers.wrapping_add(again).wrapping_sub(tcp.field(offset!(tcp_bytes_sent)))
 }
 
 /// Whether an address, as two words in memory order, is ::ffff:a.b.c.d.

@@ -113,6 +113,18 @@ impl Agent {
         Self::start(["--netns", path].iter().chain(more))
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it says a line with `part` on stderr, `times` times in all.
+    pub fn wait_said(&self, part: &str, times: usize, within: Duration) -> Result<()> {
+        let said = |lines: &[String]| (lines.iter().filter(|l| l.contains(part)).count() >= times).then_some(());
+        let said = self.stderr.wait(limit(within), said);
+        said.with_context(|| format!("no `{part}` within {within:?}; it said:\n{}", self.stderr.text()))
+    }
+
     /// What it has said on stderr.
     pub fn stderr(&self) -> Vec<String> {
         self.stderr.all()

@@ -9,6 +9,8 @@
 //! ([`ledger`]), once the kernel is done with the sockets ([`settle`]). Copies of the generator ([`programs`]) are
 //! executables of their own.
 //!
+//! Benchmarks without a kernel run the agent's own code in a process of theirs ([`measure`]).
+//!
 //! Everything that is started ends with the guard that started it, also when a test panics. Every wait has a limit.
 
 pub mod agent;
@@ -21,6 +23,7 @@ pub mod join;
 pub mod ledger;
 pub mod lines;
 pub mod load;
+pub mod measure;
 pub mod netns;
 pub mod observer;
 pub mod peer;

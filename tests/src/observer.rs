@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The subcommand that prints one object when the observation ends.
-const OBSERVE: &[&str] = &["top", "--once"];
+const OBSERVE: &[&str] = &["audit"];
 
 /// It is told to end long before.
 const LIMIT: &str = "10m";

@@ -15,6 +15,8 @@ use crate::record::Role;
 pub struct Snapshot {
     /// The version of the format.
     pub schema: u32,
+    /// Connections that the kernel told in totals only.
+    pub folded: u64,
     /// What was lost, by cause.
     pub losses: BTreeMap<String, u64>,
     /// Edges without room of their own.
@@ -139,6 +141,13 @@ impl Edge {
         self.remote.map(|remote| SocketAddr::new(remote.addr, remote.port))
     }
 
+    /// Whether nothing is known of it but what is in TIME-WAIT: its connections ended before the agent began, or in the
+    /// kernel's totals, which remember no single one.
+    pub fn is_over(&self) -> bool {
+        let counts = &self.counts;
+        self.process.kind == "unknown" && counts.attempts + counts.open_at_start + counts.closed == 0
+    }
+
     /// Whether it stands for edges without room of their own.
     pub fn is_other(&self) -> bool {
         self.process.exe.as_deref() == Some(OTHER)
@@ -179,16 +188,5 @@ impl Snapshot {
     pub fn lost(&self) -> BTreeMap<&str, u64> {
         let causes = self.losses.iter().filter(|(cause, lost)| *cause != "recursion" && **lost > 0);
         causes.map(|(cause, lost)| (cause.as_str(), *lost)).collect()
-    }
-
-    /// Connections that the kernel told in totals only. A server's peers are told by records alone.
-    pub fn folded(&self) -> u64 {
-        let servers = self.edges.iter().filter(|edge| edge.role() == Some(Role::Server) && !edge.is_other());
-        servers
-            .map(|edge| {
-                let told: u64 = edge.peers.iter().flatten().map(|peer| peer.connections).sum();
-                (edge.counts.opened + edge.counts.open_at_start).saturating_sub(told)
-            })
-            .sum()
     }
 }

@@ -53,6 +53,9 @@ pub mod flag {
     pub const RESTORED: u32 = 1 << 17;
 }
 
+/// The bit of a pass over all sockets that takes in those that nobody follows.
+pub const PASS_ADOPTS: u32 = 1 << 31;
+
 /// Where a connection is within a turn.
 pub mod phase {
     /// No turn has begun.

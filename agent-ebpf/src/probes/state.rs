@@ -116,6 +116,10 @@ impl Sock for Event {
         }
     }
 
+    fn ports(self) -> (u16, u16) {
+        (self.local_port, self.remote_port)
+    }
+
     fn source_port(self) -> u16 {
         self.local_port
     }
@@ -168,6 +172,10 @@ impl Sock for Event {
 
     fn role_by_bytes(self, _: u8) -> u8 {
         role::UNKNOWN
+    }
+
+    fn fin_was_acknowledged(self, _: bool) -> bool {
+        false
     }
 
     fn is_v6_only(self) -> bool {

@@ -1,6 +1,6 @@
 //! Watching for a while, then one snapshot: what `top --once` and `audit` share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -69,12 +69,12 @@ impl From<ByArg> for By {
 pub fn observe(args: &ObserveArgs, window: Duration) -> Result<Snapshot, Failure> {
     let options = args.watch.options(false)?;
     let filter = args.watch.filter(&options)?;
-    let source = source::open(&options)?;
-    let first = tables::read()?;
+    let limits = args.watch.limits();
     let window = args.watch.duration.unwrap_or(window);
-    let stop = Stop::after(Some(window))?;
+    let stop = Stop::after(Some(window), Arc::clone(&limits.off))?;
+    let source = source::open(&options, limits)?;
+    let first = tables::read()?;
     source::announce(&source, &format!("for {}", humantime::format_duration(window)));
-    let probes = source.attached().probes().to_vec();
     let mut enricher = Enricher::of_this_host(source.now_ns())?;
     if args.resolve {
         enricher = enricher.with_names(Names::start(System, Limits::default())?);
@@ -85,6 +85,7 @@ pub fn observe(args: &ObserveArgs, window: Duration) -> Result<Snapshot, Failure
     let mut events = 0;
     while !stop.wait(pace.after(events)) {
         events = session.drain(None)?;
+        source::announce_notices(&mut session);
     }
-    Ok(session.finish(&probes, None, Some(&first))?.snapshot)
+    Ok(session.finish(None, Some(&first))?)
 }

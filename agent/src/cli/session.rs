@@ -15,7 +15,6 @@ use crate::{
     enrich::{Enricher, Identity, address::address},
     host::reading::Reading,
     intake::{Event, RecordSource},
-    kernel::status::ProbeStatus,
     snapshot::{
         Snapshot,
         build::{Frame, build},
@@ -91,14 +90,14 @@ impl<S: RecordSource> Session<S> {
         Ok(count)
     }
 
+    /// What a person should know of now, each once.
+    pub fn notices(&mut self) -> Vec<String> {
+        self.source.notices()
+    }
+
     /// Ends the watch: takes in all that is left and makes the totals. With the host's tables as they were at its
     /// beginning, they are read again and joined.
-    pub fn finish(
-        mut self,
-        probes: &[ProbeStatus],
-        mut show: Option<Show<'_>>,
-        first: Option<&Reading>,
-    ) -> Result<End> {
+    pub fn finish(mut self, mut show: Option<Show<'_>>, first: Option<&Reading>) -> Result<Snapshot> {
         let Self { source, folder, start_ns } = &mut self;
         let now_ns = source.now_ns();
         let mut result = Ok(());
@@ -118,10 +117,14 @@ impl<S: RecordSource> Session<S> {
         let counters = source.counters()?;
         let mut losses = Losses::of(&counters);
         losses.folded_other += folder.untold;
+        let self_limit = source.self_limit();
+        // What nothing watched is not part of the window.
+        let paused_ns = self_limit.as_ref().map_or(0, |limit| (limit.paused_s * 1e9) as u64);
         let frame = Frame {
-            window_ns: now_ns.saturating_sub(*start_ns),
+            window_ns: now_ns.saturating_sub(*start_ns).saturating_sub(paused_ns),
             host: uname().nodename().to_str().ok().map(str::to_owned),
-            probes,
+            probes: source.probes(),
+            self_limit,
             losses,
             repaired: counters.get(Counter::Repaired),
             left_out: LeftOut {
@@ -131,19 +134,8 @@ impl<S: RecordSource> Session<S> {
             tables: tables.as_ref(),
         };
         let name_of = |address: IpAddr| folder.enricher.resolve(address).map(|name| name.to_string());
-        let snapshot = build(frame, &folder.state, &live, &name_of);
-        Ok(End { snapshot, records: folder.state.records, folded: folder.state.folded })
+        Ok(build(frame, &folder.state, &live, &name_of))
     }
-}
-
-/// The result of a watch.
-pub struct End {
-    /// Everything at the end.
-    pub snapshot: Snapshot,
-    /// Connections that ended with a record of their own.
-    pub records: u64,
-    /// Connections that ended and are in totals only.
-    pub folded: u64,
 }
 
 impl Folder {

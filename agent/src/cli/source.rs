@@ -1,15 +1,15 @@
 //! Where the records of a watching command come from: the kernel.
 
 use crate::{
-    cli::failure::Failure,
-    intake::ring::RingSource,
+    cli::{failure::Failure, session::Session},
+    intake::{RecordSource, limit::Limits, ring::RingSource},
     kernel::{self, options::Options},
     output::probes_text,
 };
 
-/// Attaches to the kernel.
-pub fn open(options: &Options) -> Result<RingSource, Failure> {
-    let mut source = RingSource::new(kernel::attach(options)?)?;
+/// Attaches to the kernel, within `limits`.
+pub fn open(options: &Options, limits: Limits) -> Result<RingSource, Failure> {
+    let mut source = RingSource::new(kernel::attach(options)?, limits)?;
     source.adopt()?;
     give_back_memory();
     Ok(source)
@@ -30,6 +30,13 @@ pub fn announce(source: &RingSource, ends: &str) {
     let probes = source.attached().probes();
     let working = probes.iter().filter(|probe| probe.hook.is_some()).count();
     eprintln!("redial: watching TCP connections with {working} of {} probes, {ends}", probes.len());
+}
+
+/// Says there what has come up.
+pub fn announce_notices<S: RecordSource>(watch: &mut Session<S>) {
+    for notice in watch.notices() {
+        eprintln!("redial: {notice}");
+    }
 }
 
 /// Says there what the watch cannot see.

@@ -1,14 +1,18 @@
 //! When to stop: SIGINT, SIGTERM, or the end of the time that was asked for.
 
 use std::{
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
     low_level::emulate_default_handler,
 };
@@ -20,15 +24,23 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Takes over the signals. A second one ends the process at once, should the end take too long.
-    pub fn after(duration: Option<Duration>) -> anyhow::Result<Self> {
-        let mut pending = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    /// Takes over the signals. A second one ends the process at once, should the end take too long. SIGUSR1 turns `off`
+    /// over.
+    pub fn after(duration: Option<Duration>, off: Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let mut pending = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
         let (sender, signals) = mpsc::channel();
         thread::Builder::new()
             .name("signals".to_owned())
             .stack_size(64 << 10)
             .spawn(move || {
-                for (i, signal) in pending.forever().enumerate() {
+                let ends = |signal: &i32| {
+                    let is_switch = *signal == SIGUSR1;
+                    if is_switch {
+                        off.fetch_xor(true, Ordering::Relaxed);
+                    }
+                    !is_switch
+                };
+                for (i, signal) in pending.forever().filter(ends).enumerate() {
                     if i > 0 || sender.send(()).is_err() {
                         // That fails for signals that cannot be emulated, and these three can.
                         let _ = emulate_default_handler(signal);

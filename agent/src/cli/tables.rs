@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
 };
 
@@ -68,11 +68,11 @@ impl Tables {
         live: &mut State,
         filter: &Filter,
     ) -> HostTables<'a> {
-        let listening: HashSet<(u32, u16)> = self
+        let listening: HashSet<(u32, SocketAddr)> = self
             .reading
             .namespaces
             .iter()
-            .flat_map(|one| one.listeners.list().iter().map(|listener| (one.netns, listener.address.port())))
+            .flat_map(|one| one.listeners.list().iter().map(|listener| (one.netns, listener.address)))
             .collect();
         let mut time_wait = self.owned.clone();
         let mut add = |netns: u32, role: Role, place: Place, count: u64| {
@@ -82,7 +82,8 @@ impl Tables {
             }
         };
         for socket in &self.unowned {
-            let (role, place) = role_of(socket.local, socket.remote, |port| listening.contains(&(socket.netns, port)));
+            let is_listening = |address: SocketAddr| listening.contains(&(socket.netns, address));
+            let (role, place) = role_of(socket.local, socket.remote, is_listening);
             add(socket.netns, role, place, 1);
         }
         self.more.iter().for_each(|(&netns, &count)| add(netns, Role::Unknown, Place::Any, count));
@@ -96,9 +97,10 @@ impl Tables {
     }
 }
 
-/// The side that a socket without owner was on: a server's, if its port is listened at.
-fn role_of(local: SocketAddr, remote: SocketAddr, is_listening: impl Fn(u16) -> bool) -> (Role, Place) {
-    if is_listening(local.port()) {
+/// The side that a socket without owner was on: a server's, if somebody listens at its address and port.
+fn role_of(local: SocketAddr, remote: SocketAddr, is_listening: impl Fn(SocketAddr) -> bool) -> (Role, Place) {
+    let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+    if is_listening(local) || any.into_iter().any(|any| is_listening(SocketAddr::new(any, local.port()))) {
         (Role::Server, Place::LocalPort(local.port()))
     } else {
         (Role::Client, Place::Remote(remote.ip(), remote.port()))
@@ -133,7 +135,11 @@ mod tests {
     #[test]
     fn a_port_that_is_listened_at_is_a_servers() {
         let (here, there) = (SocketAddr::from(([10, 0, 0, 1], 80)), SocketAddr::from(([10, 0, 0, 2], 40_000)));
-        assert_eq!(role_of(here, there, |port| port == 80), (Role::Server, Place::LocalPort(80)));
-        assert_eq!(role_of(there, here, |port| port == 80), (Role::Client, Place::Remote(here.ip(), 80)));
+        let any = SocketAddr::from(([0, 0, 0, 0], 80));
+        let elsewhere = SocketAddr::from(([10, 0, 0, 3], 80));
+        assert_eq!(role_of(here, there, |address| address == any), (Role::Server, Place::LocalPort(80)));
+        assert_eq!(role_of(here, there, |address| address == here), (Role::Server, Place::LocalPort(80)));
+        let client = (Role::Client, Place::Remote(there.ip(), 40_000));
+        assert_eq!(role_of(here, there, |address| address == elsewhere), client);
     }
 }

@@ -1,6 +1,9 @@
 //! `redial trace`: a line per connection as it ends.
 
-use std::io::{self, BufWriter, Write as _};
+use std::{
+    io::{self, BufWriter, Write as _},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::{Args, builder::PossibleValuesParser};
@@ -38,11 +41,11 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let new_output = output::find(&args.format, |output| output.trace).context("no such format")?;
     let options = args.watch.options(args.opens)?;
     let filter = args.watch.filter(&options)?;
-    let source = source::open(&options)?;
-    let stop = Stop::after(args.watch.duration)?;
+    let limits = args.watch.limits();
+    let stop = Stop::after(args.watch.duration, Arc::clone(&limits.off))?;
+    let source = source::open(&options, limits)?;
     source::announce(&source, if args.watch.duration.is_some() { "until the time is over" } else { "until Ctrl-C" });
     source::announce_degraded(&source);
-    let probes = source.attached().probes().to_vec();
     let enricher = Enricher::of_this_host(source.now_ns())?;
     let mut session = Session::new(source, enricher, filter, By::Edge, args.watch.max_edges());
 
@@ -56,9 +59,10 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     while !stop.wait(pace.after(events)) {
         events = session.drain(Some(&mut |connection| output.line(connection, &screen, &mut out)))?;
         out.flush()?;
+        source::announce_notices(&mut session);
     }
-    let end = session.finish(&probes, Some(&mut |connection| output.line(connection, &screen, &mut out)), None)?;
-    let summary = Summary::of(&end.snapshot, end.records, end.folded);
+    let snapshot = session.finish(Some(&mut |connection| output.line(connection, &screen, &mut out)), None)?;
+    let summary = Summary::of(&snapshot);
     match output.summary_place() {
         SummaryPlace::Stdout => output.summary(&summary, &screen, &mut out)?,
         SummaryPlace::Stderr => {

@@ -1,6 +1,9 @@
 //! The options that all watching commands share.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 
@@ -10,7 +13,10 @@ use super::{
     netns,
     remote::{Remote, RemoteFilter},
 };
-use crate::kernel::options::{Options, Role};
+use crate::{
+    intake::limit::Limits,
+    kernel::options::{Options, Role},
+};
 
 /// Longest name of a process that the kernel keeps, in bytes.
 const MAX_COMM: usize = redial_common::record::conn::COMM_LEN - 1;
@@ -58,6 +64,22 @@ pub struct WatchArgs {
     /// Stop after this long, as 30s, 5m or 1h30m
     #[arg(long = "for", value_name = "DURATION", value_parser = duration, help_heading = "How")]
     pub duration: Option<Duration>,
+
+    /// Use this much of one core at most, as 5%
+    ///
+    /// Measured every second, with the kernel programs' time wherever they run. Above it redial does without its dearest
+    /// probes and says so: first what comes with every send and receive (exchanges and their times are unknown then),
+    /// then what comes with every call that accepts or connects, at last it watches nothing at all. They come back when
+    /// it calms down. Not said: as much as it needs.
+    #[arg(long, value_name = "PERCENT", value_parser = cpu_budget, help_heading = "How")]
+    pub cpu_budget: Option<f64>,
+
+    /// Watch nothing while this file is there
+    ///
+    /// All programs are detached within a quarter of a second after it appears, and attached again when it is gone.
+    /// SIGUSR1 does the same, and another one undoes it.
+    #[arg(long, value_name = "FILE", help_heading = "How")]
+    pub off_switch: Option<PathBuf>,
 
     /// How many connections can be followed at one time
     ///
@@ -117,6 +139,11 @@ impl WatchArgs {
         Ok(Filter::new(options, RemoteFilter::resolve(&self.remote)?, &self.container))
     }
 
+    /// What keeps the agent within bounds.
+    pub fn limits(&self) -> Limits {
+        Limits { cpu_budget: self.cpu_budget, off_switch: self.off_switch.clone(), ..Limits::default() }
+    }
+
     /// How many edges are told apart.
     pub fn max_edges(&self) -> usize {
         usize::try_from(self.max_edges).unwrap_or(usize::MAX)
@@ -138,6 +165,14 @@ fn container(text: &str) -> Result<String, String> {
         Ok(text)
     } else {
         Err("give a container's id or at least 4 digits of its beginning, or a pod's uid".to_owned())
+    }
+}
+
+fn cpu_budget(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+    match number {
+        Some(percent) if percent > 0.0 && percent <= 10_000.0 => Ok(percent / 100.0),
+        _ => Err("give a percentage of one core above 0, as 5% or 0.5%".to_owned()),
     }
 }
 

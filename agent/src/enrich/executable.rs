@@ -48,6 +48,28 @@ impl Executables {
     }
 }
 
+/// What the path that a program was called by says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// Where the executable is.
+    Path,
+    /// That it is the one that ran already.
+    Itself,
+    /// That an open descriptor holds it: the same path means another file in each process.
+    Descriptor,
+}
+
+/// What `path` says.
+pub fn called(path: &str) -> Called {
+    let own = path.strip_prefix("/proc/self/").or_else(|| path.strip_prefix("/proc/thread-self/"));
+    match own {
+        Some("exe") => Called::Itself,
+        Some(_) => Called::Descriptor,
+        None if path.starts_with("/dev/fd/") => Called::Descriptor,
+        None => Called::Path,
+    }
+}
+
 fn follow(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return None;

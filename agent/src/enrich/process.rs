@@ -8,7 +8,7 @@ use redial_common::record::process::{Process, event};
 use super::{
     cgroup::Cgroups,
     container::Group,
-    executable::Executables,
+    executable::{self, Called, Executables},
     procfs::{ProcInfo, Procfs},
 };
 
@@ -59,6 +59,16 @@ struct Entry {
 }
 
 impl Entry {
+    /// Notes that the process runs what it called by this path, as far as that tells.
+    fn run(&mut self, called: Option<Arc<str>>) {
+        match called.as_deref().map_or(Called::Path, executable::called) {
+            // What it ran before, or was forked from.
+            Called::Itself => {}
+            Called::Path => (self.called, self.program.exe) = (called, None),
+            Called::Descriptor => (self.called, self.program.exe, self.parent) = (None, None, 0),
+        }
+    }
+
     fn is_alive(&self) -> bool {
         self.died_ns == 0 && !self.gone
     }
@@ -145,8 +155,7 @@ impl Processes {
                     self.insert(seen.tgid, Entry::default());
                 }
                 if let Some(entry) = self.entries.get_mut(&seen.tgid) {
-                    entry.called = called;
-                    entry.program.exe = None;
+                    entry.run(called);
                     entry.program.comm = comm;
                     entry.program.group = group.or_else(|| entry.group_if_unmoved(seen));
                     entry.cgroup_id = seen.cgroup_id;

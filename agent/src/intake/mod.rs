@@ -1,6 +1,7 @@
 //! Where records come from: one trait, and a file per source.
 
 pub mod decode;
+pub mod limit;
 pub mod ring;
 
 use anyhow::Result;
@@ -9,6 +10,9 @@ use redial_common::{
     loss::Counter,
     record::{conn::Conn, process::Process},
 };
+
+use crate::kernel::status::ProbeStatus;
+use limit::SelfLimit;
 
 /// One thing that a source tells.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,19 @@ pub trait RecordSource {
 
     /// The counters as they stand.
     fn counters(&mut self) -> Result<Counters>;
+
+    /// How the probes stand.
+    fn probes(&self) -> Vec<ProbeStatus>;
+
+    /// How the limits worked; `None` where there were none.
+    fn self_limit(&self) -> Option<SelfLimit> {
+        None
+    }
+
+    /// What a person should know of now, each once.
+    fn notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// When the source began to watch, on the same clock as [`RecordSource::now_ns`].
     fn since_ns(&self) -> u64;

@@ -14,18 +14,22 @@ use aya::{
 use redial_common::{
     edge::{FOLD_NESTED, FOLD_OTHER_ROLES, FoldKey, FoldTotals, fold_other_place},
     loss::Counter,
-    record::conn::{Conn, HEAD_LEN, flag},
+    record::conn::{Conn, HEAD_LEN, PASS_ADOPTS, flag},
 };
 
-use super::{Counters, Event, RecordSource, decode::decode};
-use crate::kernel::{Attached, EXISTING, RECEIVE, RETRANSMIT};
+use super::{
+    Counters, Event, RecordSource,
+    decode::decode,
+    limit::{Limiter, Limits, SelfLimit, shed_at},
+};
+use crate::kernel::{Attached, EXISTING, RECEIVE, RETRANSMIT, Walk, budget::OFF, status::ProbeStatus};
 
 /// No program that saw the old generation of the fold still runs after this long: they take microseconds.
 const GRACE: Duration = Duration::from_millis(5);
 /// How often the followed connections are compared with the kernel's sockets.
 const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 /// A connection this young may be known before its socket can be found, ns.
-const SETTLED_NS: u64 = 1_000_000_000;
+const SETTLED_NS: u64 = 100_000_000;
 /// Live connections read with one system call.
 const BATCH: usize = 1024;
 
@@ -47,9 +51,10 @@ struct Watched {
 }
 
 impl Watched {
-    /// Takes off `conn` what was not watched.
-    fn mark(self, conn: &mut Conn) {
-        if !self.turns {
+    /// Takes off `conn`, which the kernel has not ended, what was not watched: turns before `unwatched_until` were not.
+    fn mark(self, conn: &mut Conn, unwatched_until: u64) {
+        conn.drop_unwatched();
+        if !self.turns || conn.start_ns < unwatched_until {
             conn.flags &= !flag::TURNS_WATCHED;
         }
         if !self.retransmits {
@@ -80,9 +85,12 @@ pub struct RingSource {
     turned: Option<Instant>,
     /// How many folded connections the last turn covers.
     folded_seen: u64,
-    /// How often the sockets were walked over, and when last.
+    /// The number of the last walk over all sockets.
     passes: u32,
+    /// When the followed connections were compared with them.
     reconciled: Instant,
+    limiter: Limiter,
+    notices: Vec<String>,
     /// Connections that had no socket any more.
     repaired: u64,
     malformed: u64,
@@ -91,11 +99,11 @@ pub struct RingSource {
 }
 
 impl RingSource {
-    /// Takes the maps of attached programs.
+    /// Takes the maps of attached programs, and keeps within `limits`.
     ///
     /// # Errors
     /// When a map is missing or of another type: the object and this program do not belong together.
-    pub fn new(mut attached: Attached) -> Result<Self> {
+    pub fn new(mut attached: Attached, limits: Limits) -> Result<Self> {
         let watched = Watched { turns: attached.has(RECEIVE), retransmits: attached.has(RETRANSMIT) };
         let live_map = attached.live_map();
         let mut take = |name: &'static str| {
@@ -118,6 +126,8 @@ impl RingSource {
             folded_seen: 0,
             passes: 0,
             reconciled: Instant::now(),
+            limiter: Limiter::new(limits),
+            notices: Vec::new(),
             repaired: 0,
             malformed: 0,
             event: Event::Ended(Conn::ZERO),
@@ -137,8 +147,7 @@ impl RingSource {
         if !self.attached.has(EXISTING) {
             return Ok(());
         }
-        self.passes = 1;
-        let walk = self.attached.walk_sockets(self.passes)?;
+        let (walk, _) = self.walk(true)?;
         self.attached.walk_holders()?;
         if let Some((why, count)) = walk.unseen {
             self.attached.degrade(EXISTING, format!("{count} network namespaces not seen: {why}"));
@@ -146,16 +155,25 @@ impl RingSource {
         Ok(())
     }
 
-    /// Ends the connections whose sockets are gone: their end was missed.
-    fn reconcile(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+    /// Walks over all sockets, and says under which number.
+    fn walk(&mut self, adopts: bool) -> Result<(Walk, u32)> {
+        self.passes = (self.passes + 1) % PASS_ADOPTS;
+        let pass = self.passes | if adopts { PASS_ADOPTS } else { 0 };
+        Ok((self.attached.walk_sockets(pass)?, pass))
+    }
+
+    /// Ends the connections whose sockets are gone: their end was missed. Where the walk `adopts`, those that are not
+    /// followed are from now on.
+    fn reconcile(&mut self, adopts: bool, sink: &mut dyn FnMut(&Event)) -> Result<()> {
         self.reconciled = Instant::now();
-        if self.passes == 0 {
+        if !self.attached.has(EXISTING) {
             return Ok(());
         }
         let began_ns = monotonic_ns();
-        self.passes = self.passes.wrapping_add(1).max(2);
-        let walk = self.attached.walk_sockets(self.passes)?;
-        let pass = self.passes;
+        let (walk, pass) = self.walk(adopts)?;
+        if adopts {
+            self.attached.walk_holders()?;
+        }
         let is_gone = |conn: &Conn| {
             conn.pass != pass && walk.namespaces.contains(&conn.netns) && conn.start_ns + SETTLED_NS < began_ns
         };
@@ -170,6 +188,7 @@ impl RingSource {
         }
         // A program that is at their end right now takes them out itself.
         std::thread::sleep(GRACE);
+        let unwatched_until = self.attached.unwatched_until()?;
         let mut conns = HashMap::<_, u64, Raw<Conn>>::try_from(&mut self.conns)?;
         for (key, id) in gone {
             let Ok(Raw(mut conn)) = conns.get(&key, 0) else { continue };
@@ -179,12 +198,41 @@ impl RingSource {
             self.repaired += 1;
             conn.mark_end_unseen();
             conn.end_ns = began_ns;
-            conn.drop_unwatched();
-            self.watched.mark(&mut conn);
+            self.watched.mark(&mut conn, unwatched_until);
             if self.attached.wants(&conn) {
                 sink(&Event::Ended(conn));
             }
         }
+        Ok(())
+    }
+
+    /// Sheds or takes back probes, as the limits want it.
+    fn keep_limits(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
+        let (level, wanted) = (self.limiter.level(), self.limiter.wanted(&self.attached)?);
+        if level == wanted {
+            return Ok(());
+        }
+        let reason = self.limiter.reason();
+        if wanted == OFF {
+            self.attached.shed_all(&reason)?;
+            self.notices.push(format!("nothing is watched now: {reason}"));
+        } else if wanted > level {
+            let probes: Vec<&str> = shed_at(wanted).collect();
+            self.attached.shed(&probes, &reason)?;
+            self.notices.push(format!("without probes {}: {reason}", probes.join(", ")));
+        } else {
+            let shed: Vec<&str> = shed_at(wanted).collect();
+            self.attached.take_back(|probe| !shed.contains(&probe), monotonic_ns)?;
+            if level == OFF {
+                // What ended meanwhile was missed, and what began is there.
+                self.reconcile(true, sink)?;
+            }
+            self.notices.push(match shed.is_empty() {
+                true => "all probes are back".to_owned(),
+                false => format!("back, but without probes {}", shed.join(", ")),
+            });
+        }
+        self.limiter.enter(wanted);
         Ok(())
     }
 
@@ -212,7 +260,8 @@ impl RingSource {
                 continue;
             }
             if let Event::Ended(conn) = &mut self.event {
-                self.watched.mark(conn);
+                // The kernel has taken off already what it left out for a while.
+                self.watched.mark(conn, 0);
                 if conn.end_ns == 0 {
                     if self.attached.wants(conn) {
                         sink(&Event::Opened(*conn));
@@ -296,13 +345,14 @@ impl RecordSource for RingSource {
         self.drain_fold(sink)?;
         self.turn_fold()?;
         if self.reconciled.elapsed() >= RECONCILE_EVERY {
-            self.reconcile(sink)?;
+            self.reconcile(false, sink)?;
         }
+        self.keep_limits(sink)?;
         Ok(count)
     }
 
     fn finish(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
-        self.reconcile(sink)?;
+        self.reconcile(false, sink)?;
         self.attached.detach(|| self.until_ns = Some(monotonic_ns()));
         // Programs that were running when they were detached end within the grace.
         std::thread::sleep(GRACE);
@@ -319,11 +369,11 @@ impl RecordSource for RingSource {
         // One row a connection, though a batch that the map changes under may repeat one.
         let mut seen = HashSet::new();
         let (watched, attached) = (self.watched, &self.attached);
+        let unwatched_until = attached.unwatched_until()?;
         self.each_live(|_, conn| {
             if attached.wants(conn) && seen.insert(conn.id) {
                 let mut conn = *conn;
-                conn.drop_unwatched();
-                watched.mark(&mut conn);
+                watched.mark(&mut conn, unwatched_until);
                 sink(&conn);
             }
         })
@@ -340,6 +390,18 @@ impl RecordSource for RingSource {
         }
         counters.values[Counter::Repaired as usize] += self.repaired;
         Ok(counters)
+    }
+
+    fn probes(&self) -> Vec<ProbeStatus> {
+        self.attached.probes().to_vec()
+    }
+
+    fn self_limit(&self) -> Option<SelfLimit> {
+        self.limiter.report()
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     fn since_ns(&self) -> u64 {

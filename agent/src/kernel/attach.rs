@@ -1,6 +1,6 @@
 //! Loading the programs one by one, each by the first way that this kernel allows.
 
-use std::{fmt::Write as _, io, os::fd::AsFd as _, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, io, os::fd::AsFd as _, path::Path};
 
 use anyhow::{Context, Result, anyhow};
 use aya::{
@@ -58,7 +58,11 @@ const LIVE_MAP_PREALLOCATED: &str = "CONNS_PREALLOCATED";
 /// Programs that are attached; dropping it detaches them.
 pub struct Attached {
     ebpf: Ebpf,
-    probes: Vec<ProbeStatus>,
+    pub(super) probes: Vec<ProbeStatus>,
+    /// How the probes stood when they were attached first.
+    first: Vec<ProbeStatus>,
+    /// Which way of each probe works; `None` where none does.
+    pub(super) choices: Vec<Option<usize>>,
     programs: Vec<&'static str>,
     live_map: &'static str,
     ring_bytes: u32,
@@ -86,9 +90,11 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     fill_pids(&mut ebpf, &options.pids)?;
     let mut probes = Vec::with_capacity(PROBES.len());
     let mut programs = Vec::new();
+    let mut choices = Vec::with_capacity(PROBES.len());
     for spec in PROBES {
         let tried = try_choices(&mut ebpf, spec, btf.as_ref(), layout.is_ok());
         programs.extend(tried.attached.iter().map(|part| part.program));
+        choices.push(tried.choice);
         probes.push(status(spec, &tried, layout.as_ref().err()));
     }
     if let Some(state) = probes.iter().find(|probe| probe.name == STATE)
@@ -103,7 +109,9 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     let allocates = layout.as_ref().is_ok_and(|layout| layout.can_allocate);
     Ok(Attached {
         ebpf,
+        first: probes.clone(),
         probes,
+        choices,
         programs,
         ring_bytes: ring_bytes(options.ring_bytes.unwrap_or(limits::RING_BYTES)),
         live_map: if allocates { LIVE_MAP } else { LIVE_MAP_PREALLOCATED },
@@ -167,6 +175,11 @@ impl Attached {
     }
 
     /// The maps and programs.
+    pub fn ebpf(&self) -> &Ebpf {
+        &self.ebpf
+    }
+
+    /// The maps and programs.
     pub fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
@@ -179,9 +192,35 @@ impl Attached {
         self.programs.iter().try_fold(self.misses, |sum, name| Ok(sum + self.misses_of(name)?))
     }
 
+    /// How long each attached program has run, ns, as far as the kernel measured it.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn run_times(&self) -> Result<BTreeMap<&'static str, u64>> {
+        let time_of = |name: &&'static str| {
+            let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
+            let info = sys::program_info(program.fd()?.as_fd()).with_context(|| format!("cannot measure {name}"))?;
+            Ok((*name, info.run_time_ns))
+        };
+        self.programs.iter().map(time_of).collect()
+    }
+
+    /// The probe that a program belongs to.
+    pub fn probe_of(&self, program: &str) -> &'static str {
+        let of = |spec: &&ProbeSpec| spec.choices.iter().copied().flatten().any(|part| part.program == program);
+        PROBES.iter().find(of).map_or("", |spec| spec.name)
+    }
+
+    /// Notes that the probe at `index` is attached again as it was at first.
+    pub(super) fn attached_again(&mut self, index: usize, parts: Choice) {
+        self.programs.extend(parts.iter().map(|part| part.program));
+        self.probes[index].clone_from(&self.first[index]);
+    }
+
     fn misses_of(&self, name: &str) -> Result<u64> {
         let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
-        sys::recursion_misses(program.fd()?.as_fd()).with_context(|| format!("cannot read the counters of {name}"))
+        let info = sys::program_info(program.fd()?.as_fd());
+        Ok(info.with_context(|| format!("cannot read the counters of {name}"))?.recursion_misses)
     }
 
     /// Detaches all programs; what they sent so far stays readable.
@@ -192,18 +231,28 @@ impl Attached {
     /// `after_state` is called once no connection is followed any more: then the watch is over.
     pub fn detach(&mut self, after_state: impl FnOnce()) {
         let mut after_state = Some(after_state);
-        for name in std::mem::take(&mut self.programs).into_iter().rev() {
+        let in_order = PROBES.iter().flat_map(|spec| spec.choices.iter().copied().flatten());
+        let mut programs: Vec<&str> = in_order.map(|part| part.program).filter(|program| self.runs(program)).collect();
+        programs.dedup();
+        for name in programs.into_iter().rev() {
             if !catalog::follows(name)
                 && let Some(after_state) = after_state.take()
             {
                 after_state();
             }
-            self.misses += self.misses_of(name).unwrap_or_default();
-            if let Some(program) = self.ebpf.program_mut(name) {
-                // A program that cannot be unloaded now is when the process ends.
-                let _ = unload(program);
-            }
+            detach_program(self, name);
         }
+    }
+}
+
+/// Detaches and unloads a program, if it is loaded.
+pub(super) fn detach_program(attached: &mut Attached, name: &str) {
+    let Some(at) = attached.programs.iter().position(|program| *program == name) else { return };
+    attached.misses += attached.misses_of(name).unwrap_or_default();
+    attached.programs.remove(at);
+    if let Some(program) = attached.ebpf.program_mut(name) {
+        // A program that cannot be unloaded now is when the process ends.
+        let _ = unload(program);
     }
 }
 
@@ -316,7 +365,7 @@ fn try_choices(ebpf: &mut Ebpf, spec: &ProbeSpec, btf: Option<&Btf>, has_fields:
     tried
 }
 
-fn try_choice(ebpf: &mut Ebpf, choice: Choice, btf: Option<&Btf>) -> Result<(), (Part, anyhow::Error)> {
+pub(super) fn try_choice(ebpf: &mut Ebpf, choice: Choice, btf: Option<&Btf>) -> Result<(), (Part, anyhow::Error)> {
     for (index, part) in choice.iter().enumerate() {
         if let Err(error) = try_part(ebpf, *part, btf) {
             for done in &choice[..=index] {
@@ -416,7 +465,7 @@ pub fn tracefs_is_mounted() -> bool {
 }
 
 /// A refusal in a few words.
-fn why(hook: Hook, error: &anyhow::Error) -> String {
+pub(super) fn why(hook: Hook, error: &anyhow::Error) -> String {
     if matches!(hook, Hook::Tracepoint(..)) && !tracefs_is_mounted() {
         return "tracefs is not mounted".to_owned();
     }

@@ -105,7 +105,7 @@ pub const PROBES: &[ProbeSpec] = &[
         needs_fields: true,
     },
     ProbeSpec {
-        name: "send",
+        name: SEND,
         sees: "bytes given to a socket",
         choices: &[
             &[part("send_tp_btf", Hook::TpBtf("sock_send_length"))],
@@ -118,7 +118,7 @@ pub const PROBES: &[ProbeSpec] = &[
         needs_fields: true,
     },
     ProbeSpec {
-        name: "accept",
+        name: ACCEPT,
         sees: "the process that accepts",
         choices: &[
             &[
@@ -142,7 +142,7 @@ pub const PROBES: &[ProbeSpec] = &[
         needs_fields: true,
     },
     ProbeSpec {
-        name: "connect",
+        name: CONNECT,
         sees: "attempts that fail before a SYN",
         choices: &[
             &[
@@ -260,6 +260,12 @@ pub const STATE: &str = "state";
 pub const DESTROY: &str = "destroy";
 /// The probe that retransmits without progress need.
 pub const RETRANSMIT: &str = "retransmit";
+/// The probe that tells who accepts.
+pub const ACCEPT: &str = "accept";
+/// The probe for attempts that fail before a SYN.
+pub const CONNECT: &str = "connect";
+/// The probe that times of exchanges need, beside [`RECEIVE`].
+pub const SEND: &str = "send";
 /// The probe that exchanges need.
 pub const RECEIVE: &str = "receive";
 

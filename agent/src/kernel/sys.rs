@@ -1,4 +1,4 @@
-//! The two bpf(2) calls that aya lacks: a program's count of skipped runs, and reading a map in batches.
+//! The two bpf(2) calls that aya lacks: a program's counters, and reading a map in batches.
 
 use std::{
     io,
@@ -23,11 +23,12 @@ fn zeroed_attr() -> bpf_attr {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// How many runs of a program the kernel skipped because it was already running on that CPU.
+/// What the kernel counts of a program: the runs that it skipped because the program was already running on that CPU
+/// (`recursion_misses`), and how long it ran (`run_time_ns`) while run times were measured.
 ///
 /// # Errors
 /// What bpf(2) says of BPF_OBJ_GET_INFO_BY_FD.
-pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+pub fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
     // SAFETY: a structure of integers, as above.
     let mut info: bpf_prog_info = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut attr = zeroed_attr();
@@ -35,7 +36,7 @@ pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     attr.info.info_len = u32::try_from(size_of::<bpf_prog_info>()).unwrap_or(u32::MAX);
     attr.info.info = (&raw mut info).expose_provenance() as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok(info.recursion_misses)
+    Ok(info)
 }
 
 /// Reads all of a hash map, `batch` entries a call (more where a bucket holds more), and passes each key and value to `sink`.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     enrich::{Owner, role::Role},
     host::ports::PortUse,
+    intake::limit::SelfLimit,
     kernel::status::ProbeStatus,
     state::{
         State, edge,
@@ -35,7 +36,9 @@ pub struct Frame<'a> {
     /// This host's name.
     pub host: Option<String>,
     /// How the probes stand.
-    pub probes: &'a [ProbeStatus],
+    pub probes: Vec<ProbeStatus>,
+    /// How the limits worked.
+    pub self_limit: Option<SelfLimit>,
     /// What is missing.
     pub losses: Losses,
     /// What was left out.
@@ -90,7 +93,10 @@ pub fn build(frame: Frame<'_>, ended: &State, live: &State, name_of: &dyn Fn(IpA
         schema: SCHEMA,
         window_s,
         host: frame.host,
-        probes: frame.probes.to_vec(),
+        probes: frame.probes,
+        self_limit: frame.self_limit,
+        records: ended.records,
+        folded: ended.folded,
         losses: frame.losses,
         left_out: frame.left_out,
         edges_folded: ended.edges_folded + live.edges_folded,
@@ -273,7 +279,8 @@ mod tests {
         Frame {
             window_ns: 2_000_000_000,
             host: Some("host".to_owned()),
-            probes: &[],
+            probes: Vec::new(),
+            self_limit: None,
             losses: Losses::default(),
             left_out: LeftOut::default(),
             repaired: 0,

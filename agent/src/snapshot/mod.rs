@@ -11,7 +11,7 @@ pub mod summary;
 
 use serde::Serialize;
 
-use crate::kernel::status::ProbeStatus;
+use crate::{intake::limit::SelfLimit, kernel::status::ProbeStatus};
 use chain::Chain;
 use edge::{Counts, Edge};
 use host::Pressure;
@@ -31,12 +31,18 @@ pub struct Snapshot {
     pub host: Option<String>,
     /// How the probes stand.
     pub probes: Vec<ProbeStatus>,
+    /// Connections and attempts that ended and were told one by one.
+    pub records: u64,
+    /// Those that ended while the kernel's buffer was full: in the totals all the same.
+    pub folded: u64,
     /// What is missing.
     pub losses: Losses,
     /// What was left out.
     pub left_out: LeftOut,
     /// Connections whose end was missed and told later, by the end of their socket.
     pub repaired: u64,
+    /// How redial kept within its limits; `None` where there were none.
+    pub self_limit: Option<SelfLimit>,
     /// Edges that found no room of their own and went into `~other`.
     pub edges_folded: u64,
     /// All edges together.

@@ -30,13 +30,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The summary of a trace that printed `records` lines and ends in `snapshot`.
-    pub fn of(snapshot: &Snapshot, records: u64, folded: u64) -> Self {
+    /// The summary of a trace that ends in `snapshot`.
+    pub fn of(snapshot: &Snapshot) -> Self {
         Self {
             event: "summary",
             window_s: snapshot.window_s,
-            records,
-            folded,
+            records: snapshot.records,
+            folded: snapshot.folded,
             losses: snapshot.losses,
             left_out: snapshot.left_out,
             repaired: snapshot.repaired,

@@ -292,7 +292,7 @@ fn pools_are_there() -> Result<()> {
     for pool in &mut running {
         pool.enter(&mut ledger, inodes[pool.pool.netns], &programs)?;
     }
-    ledger.compare(&snapshot, &inodes, View { role: None, is_folded: true })?;
+    ledger.compare(&snapshot, &inodes, View { role: None, is_folded: true, unread: 0 })?;
     for (i, trace) in traces.iter().enumerate() {
         check_lines(&running, trace, i)?;
     }

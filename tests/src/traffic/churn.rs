@@ -81,6 +81,10 @@ pub struct Churn {
     pub port: Option<u16>,
     /// Every so many attempts, one goes to a port where nobody listens; none for never.
     pub refused_every: Option<u64>,
+    /// Where this run's servers listen; the kernel's choice when there is none.
+    pub listen_at: Option<u16>,
+    /// Where nobody listens; the kernel's choice when there is none.
+    pub refuse_at: Option<u16>,
 }
 
 impl Default for Churn {
@@ -98,6 +102,8 @@ impl Default for Churn {
             tell_addresses: false,
             port: None,
             refused_every: None,
+            listen_at: None,
+            refuse_at: None,
         }
     }
 }
@@ -156,9 +162,9 @@ struct Counters {
 /// Runs clients and servers and counts.
 pub fn run(spec: &Churn) -> Result<Churned> {
     let counters = &Counters::new(spec)?;
-    let listener = listen(0)?;
+    let listener = listen(spec.listen_at.unwrap_or(0))?;
     // Bound and not listening: nobody else gets the port, and whoever connects is refused.
-    let refusing = bound(0)?;
+    let refusing = bound(spec.refuse_at.unwrap_or(0))?;
     let ports = Ports { open: spec.port.unwrap_or(port(&listener)?), refusing: port(&refusing)? };
     let mut servers = Processes::default();
     for _ in 0..spec.servers {

@@ -13,9 +13,15 @@ pub enum Unit {
     /// Nanoseconds.
     #[serde(rename = "ns")]
     Nanoseconds,
+    /// Milliseconds.
+    #[serde(rename = "ms")]
+    Milliseconds,
     /// Seconds.
     #[serde(rename = "s")]
     Seconds,
+    /// Bytes.
+    #[serde(rename = "B")]
+    Bytes,
     /// 1,000,000 bytes.
     #[serde(rename = "MB")]
     Megabytes,
@@ -30,7 +36,8 @@ impl Unit {
         match self {
             Self::Ratio | Self::CpuPercent | Self::Seconds => format!("{number:.3}"),
             Self::Nanoseconds if number >= 1000.0 => format!("{number:.0}"),
-            Self::Nanoseconds | Self::Megabytes => format!("{number:.1}"),
+            Self::Bytes => format!("{number:.0}"),
+            Self::Nanoseconds | Self::Milliseconds | Self::Megabytes => format!("{number:.1}"),
         }
     }
 
@@ -39,7 +46,9 @@ impl Unit {
         match self {
             Self::Ratio => "",
             Self::Nanoseconds => "ns",
+            Self::Milliseconds => "ms",
             Self::Seconds => "s",
+            Self::Bytes => "B",
             Self::Megabytes => "MB",
             Self::CpuPercent => "%",
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::{Ipv4Addr, TcpListener},
     process::{Child, ChildStdin, Command, Stdio},
 };
 
@@ -14,6 +15,9 @@ use crate::run;
 
 /// Exchanges on a connection of the load that reuses them.
 pub const EXCHANGES: u32 = 100;
+
+/// Connections to many addresses may take so long, s.
+const SPREAD_LIMIT: u32 = 60;
 
 /// Short connections, as many as the machine gives.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,54 @@ impl Churn {
             "{} of the load's connections failed, {} did not: that is no load to measure under",
             done.failed,
             done.connections
+        );
+        Ok(done)
+    }
+}
+
+/// Connections to many addresses, each of which makes an edge of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// Addresses, all of them connected to equally often.
+    pub addresses: u32,
+    /// Whether the connections are refused, which is the cheapest there is; else each has an exchange.
+    pub refused: bool,
+    /// The port, the same in all loads: another one would make other edges.
+    pub port: u16,
+}
+
+/// How often clients connected.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Attempts {
+    /// Connections made and closed.
+    pub connections: u64,
+    /// Attempts refused, as they should be.
+    pub refused: u64,
+    /// Attempts that failed otherwise.
+    failed: u64,
+}
+
+/// A port that is free now.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot find a free port")?;
+    Ok(listener.local_addr().context("cannot find a free port")?.port())
+}
+
+impl Spread {
+    /// Has one client connect `attempts` times, going round the addresses.
+    pub fn run(self, setup: &Setup, attempts: u64) -> Result<Attempts> {
+        let spec = json!({
+            "clients": 1, "servers": if self.refused { 0 } else { 1 }, "close": "rst", "seconds": SPREAD_LIMIT,
+            "addresses": self.addresses, "connections": attempts, "refused_every": self.refused.then_some(1),
+            "refuse_at": self.refused.then_some(self.port), "listen_at": (!self.refused).then_some(self.port),
+        });
+        let out = run::output(Command::new(&setup.traffic).args(["churn", &spec.to_string()]))?;
+        let done: Attempts = serde_json::from_str(&out).with_context(|| format!("cannot read {out:?}"))?;
+        let made = if self.refused { done.refused } else { done.connections };
+        ensure!(
+            made == attempts && done.failed == 0,
+            "of {attempts} attempts {made} went as they should, and {} failed",
+            done.failed
         );
         Ok(done)
     }

@@ -6,6 +6,7 @@
 
 mod bpf;
 mod churn;
+mod edges;
 mod exchanges;
 mod figure;
 mod idle;
@@ -13,13 +14,14 @@ mod kernel;
 mod load;
 mod machine;
 mod median;
-mod memory;
 mod observer;
+mod open;
 mod peers;
 mod proc;
 mod process;
 mod report;
 mod rounds;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 
@@ -36,8 +38,16 @@ use crate::{
     test::{LIVE, mounts},
 };
 
-const BENCHMARKS: &[Benchmark] =
-    &[churn::BENCHMARK, exchanges::BENCHMARK, kernel::BENCHMARK, memory::BENCHMARK, idle::BENCHMARK, peers::BENCHMARK];
+const BENCHMARKS: &[Benchmark] = &[
+    churn::BENCHMARK,
+    exchanges::BENCHMARK,
+    kernel::BENCHMARK,
+    open::BENCHMARK,
+    edges::BENCHMARK,
+    snapshot::BENCHMARK,
+    idle::BENCHMARK,
+    peers::BENCHMARK,
+];
 
 /// Arguments of `xtask bench`.
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use std::{process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Setup, bpf,
@@ -54,6 +54,8 @@ pub struct Watched {
 /// What redial counted in all.
 #[derive(Debug, Deserialize)]
 pub struct Totals {
+    /// Attempts, those that failed included, both ends of one counted.
+    pub attempts: u64,
     /// Connections that opened, both ends of one counted.
     pub opened: u64,
     /// Connections that were open at the end.
@@ -89,14 +91,27 @@ impl Observer {
 
     fn command(self, setup: &Setup) -> Result<Command> {
         Ok(match self {
-            Self::Redial => {
-                let mut command = Command::new(&setup.redial);
-                command.args(["top", "--once", "--for", LONGEST, "--format", "json"]);
-                command
-            }
+            Self::Redial => top(setup, LONGEST),
             Self::Tcplife => Command::new(run::which(TCPLIFE.proof).context("tcplife is not installed")?),
         })
     }
+}
+
+/// `redial top --once`, for so long.
+pub fn top(setup: &Setup, duration: &str) -> Command {
+    let mut command = Command::new(&setup.redial);
+    command.args(["top", "--once", "--for", duration, "--format", "json"]);
+    command
+}
+
+/// What redial counted in all, by the JSON that it printed.
+pub fn totals(json: &[u8]) -> Result<Totals> {
+    #[derive(Deserialize)]
+    struct Snapshot {
+        totals: Totals,
+    }
+    let snapshot: Snapshot = serde_json::from_slice(json).context("cannot read redial's JSON")?;
+    Ok(snapshot.totals)
 }
 
 impl Watching {
@@ -116,12 +131,19 @@ impl Watching {
 impl Watched {
     /// What redial says it saw.
     pub fn totals(&self) -> Result<Totals> {
+        totals(&self.stdout)
+    }
+
+    /// How many edges redial told apart; an error if it had no room for some.
+    pub fn edges(&self) -> Result<usize> {
         #[derive(Deserialize)]
         struct Snapshot {
-            totals: Totals,
+            edges: Vec<IgnoredAny>,
+            edges_folded: u64,
         }
         let snapshot: Snapshot = serde_json::from_slice(&self.stdout).context("cannot read redial's JSON")?;
-        Ok(snapshot.totals)
+        ensure!(snapshot.edges_folded == 0, "{} edges found no room", snapshot.edges_folded);
+        Ok(snapshot.edges.len())
     }
 
     /// Fails unless redial counted both ends of `connections`, up to one in a thousand: what it costs to overlook them

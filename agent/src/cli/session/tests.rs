@@ -12,7 +12,7 @@ use super::{super::remote::RemoteFilter, *};
 use crate::{
     enrich::{hosts::Hosts, process::Processes, procfs::Procfs},
     intake::Counters,
-    kernel::options::Options,
+    kernel::{options::Options, status::ProbeStatus},
 };
 
 /// A source that tells `first` when drained, `last` at the end, and has `alive` then.
@@ -43,6 +43,10 @@ impl RecordSource for List {
 
     fn counters(&mut self) -> Result<Counters> {
         Ok(self.counters.clone())
+    }
+
+    fn probes(&self) -> Vec<ProbeStatus> {
+        Vec::new()
     }
 
     fn since_ns(&self) -> u64 {
@@ -101,10 +105,10 @@ fn every_connection_is_counted_once_and_shown_once() {
         Ok(())
     };
     assert_eq!(session.drain(Some(&mut show)).unwrap(), 2);
-    let end = session.finish(&[], Some(&mut show), None).unwrap();
+    let end = session.finish(Some(&mut show), None).unwrap();
     use crate::snapshot::connection::What::{Closed, Opened};
     assert_eq!(shown, [(Closed, Some("web".into())), (Opened, Some("web".into())), (Closed, None)]);
-    let totals = end.snapshot.totals;
+    let totals = end.totals;
     assert_eq!((end.records, end.folded, totals.opened, totals.closed, totals.open), (2, 3, 6, 5, 1));
 }
 
@@ -124,10 +128,10 @@ fn the_filter_by_remote_counts_what_it_leaves_out() {
             Ok(())
         }))
         .unwrap();
-    let end = session.finish(&[], None, None).unwrap();
-    assert_eq!((lines, end.records, end.folded, end.snapshot.totals.opened), (1, 1, 3, 4));
-    assert_eq!(end.snapshot.left_out.filtered, 1);
-    assert_eq!(end.snapshot.losses.folded_other, 4, "totals of a server do not tell the remote");
+    let end = session.finish(None, None).unwrap();
+    assert_eq!((lines, end.records, end.folded, end.totals.opened), (1, 1, 3, 4));
+    assert_eq!(end.left_out.filtered, 1);
+    assert_eq!(end.losses.folded_other, 4, "totals of a server do not tell the remote");
 }
 
 #[test]

@@ -104,6 +104,21 @@ fn a_recycled_pid_is_another_process() {
 }
 
 #[test]
+fn what_calls_itself_is_what_it_was_and_a_descriptor_tells_nothing() {
+    let mut table = without_proc(100);
+    table.observe(&step(event::EXEC, 10, 0, 1_000, "/no/such/runc"));
+    table.observe(&step(event::FORK, 50, 10, 2_000, ""));
+    table.observe(&step(event::EXEC, 50, 0, 2_500, "/proc/self/exe"));
+    assert_eq!(table.look_up(50, 2_600, 3_000).exe.as_deref(), Some("/no/such/runc"));
+    table.observe(&step(event::EXEC, 50, 0, 3_100, "/no/such/shim"));
+    table.observe(&step(event::EXEC, 50, 0, 3_200, "/proc/self/exe"));
+    assert_eq!(table.look_up(50, 3_300, 3_400).exe.as_deref(), Some("/no/such/shim"));
+    table.observe(&step(event::FORK, 60, 10, 3_000, ""));
+    table.observe(&step(event::EXEC, 60, 0, 3_500, "/proc/self/fd/7"));
+    assert_eq!(table.look_up(60, 3_600, 4_000).exe, None);
+}
+
+#[test]
 fn a_fork_without_exec_is_its_parents_program() {
     let mut table = without_proc(100);
     table.observe(&step(event::EXEC, 10, 0, 1_000, "/no/such/postgres"));

@@ -280,6 +280,10 @@ pub fn claim(key: u64) {
 #[inline(always)]
 fn closing<S: Sock>(sock: S, new: u8) {
     let Some(conn) = get(sock.key()) else { return };
+    // `close` after `shutdown` sets the state that is there already.
+    if conn.state == new {
+        return;
+    }
     establish_late(conn);
     conn.state = new;
     add_label(conn, sock.user_data_label());

@@ -68,13 +68,17 @@ pub fn received<S: Sock>(sock: S, conn: &mut Conn, now: u64) {
     conn.last_recv_ns = now;
 }
 
-/// Our side will write nothing more: a server's last answer is counted.
+/// Our side will write nothing more but its FIN: a server's last answer is counted.
 #[inline(always)]
 pub fn settle<S: Sock>(sock: S, conn: &mut Conn) {
-    if conn.role == role::SERVER
-        && let Some((written, _)) = sock.seqs()
-    {
+    let Some((written, _)) = sock.seqs() else { return };
+    let is_server = conn.role == role::SERVER;
+    if is_server {
         count_server(conn, written);
+    }
+    // The FIN takes a number, and answers and asks nothing. What a client has asked is still to be answered.
+    if is_server || written == conn.seq_at_recv {
+        conn.seq_at_recv = written.wrapping_add(1);
     }
 }
 

@@ -1,97 +1,27 @@
 //! Containers: whose a connection is by the control group of its process, also when both are gone.
 
 use std::{
-    fs,
-    io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
-    os::unix::{
-        fs::MetadataExt as _,
-        process::{CommandExt as _, ExitStatusExt as _},
-    },
-    path::{Path, PathBuf},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use nix::{
-    mount::{MsFlags, mount, umount},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use redial::enrich::cgroup::Cgroups;
-use redial_tests::{agent, clock::poll_until, gate::live, lines::Lines, netns::Netns};
+use redial_tests::{
+    agent,
+    cgroup::{Group, Hierarchy, ID, POD_UID},
+    gate::live,
+    lines::Lines,
+    netns::Netns,
+};
 use serde_json::Value;
-use tempfile::TempDir;
-
-const ID: &str = "605439acbd4fb18c145069289094b17f17e0cfa938f78012d4960bc797305f22";
-const POD_UID: &str = "ac04f3f2-1f2c-11e9-b015-1ebee232acfa";
-
-/// The unified hierarchy: where it is mounted, else a mount of the test's own.
-struct Hierarchy {
-    point: PathBuf,
-    own: Option<TempDir>,
-}
-
-impl Hierarchy {
-    fn find() -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
-        let mut lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        if let Some(found) = lines.find(|fields| fields.get(2) == Some(&"cgroup2")) {
-            return Ok(Self { point: found[1].into(), own: None });
-        }
-        let own = TempDir::new()?;
-        mount(Some("none"), own.path(), Some("cgroup2"), MsFlags::empty(), None::<&str>).context("mount cgroup v2")?;
-        Ok(Self { point: own.path().to_owned(), own: Some(own) })
-    }
-}
-
-impl Drop for Hierarchy {
-    fn drop(&mut self) {
-        if self.own.is_some()
-            && let Err(error) = umount(&self.point)
-        {
-            eprintln!("{} stays mounted: {error}", self.point.display());
-        }
-    }
-}
-
-/// A container's control group as the kubelet and containerd name it, with a parent of the test's own. Removed when
-/// dropped.
-struct Group {
-    parent: PathBuf,
-    pod: PathBuf,
-    path: PathBuf,
-}
-
-impl Group {
-    fn make(hierarchy: &Hierarchy, name: &str) -> Result<Self> {
-        let parent = hierarchy.point.join(format!("redial-{name}-{}", std::process::id()));
-        let pod = parent.join(format!("kubepods-burstable-pod{}.slice", POD_UID.replace('-', "_")));
-        let path = pod.join(format!("cri-containerd-{ID}.scope"));
-        fs::create_dir_all(&path).context("make a control group")?;
-        Ok(Self { parent, pod, path })
-    }
-
-    fn id(&self) -> Result<u64> {
-        Ok(fs::metadata(&self.path)?.ino())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        for path in [&self.path, &self.pod, &self.parent] {
-            // Busy until the last process in it is gone for good; absent where the test removed it.
-            let is_gone = || match fs::remove_dir(path) {
-                Ok(()) => true,
-                Err(error) => error.kind() == ErrorKind::NotFound,
-            };
-            if !poll_until(Duration::from_secs(5), is_gone) {
-                eprintln!("{} could not be removed", path.display());
-            }
-        }
-    }
-}
 
 /// An id is found while its directory exists, and known when it is gone.
 #[test]
@@ -126,10 +56,10 @@ fn short_lived() -> Result<()> {
     let port = listener.local_addr()?.port();
     let lines = traced(&netns, || {
         for _ in 0..10 {
-            connect_in(&group.path, port, &netns)?;
+            connect_in(group.path(), port, &netns)?;
             drop(listener.accept()?);
         }
-        connect_in(&hierarchy.point, port, &netns)?;
+        connect_in(hierarchy.point(), port, &netns)?;
         drop(listener.accept()?);
         Ok(())
     })?;

@@ -14,23 +14,30 @@
 //! Everything that is started ends with the guard that started it, also when a test panics. Every wait has a limit.
 
 pub mod agent;
+pub mod cgroup;
 pub mod check;
 pub mod clock;
+pub mod connections;
 pub mod destroy;
 pub mod gate;
+pub mod host_tables;
 pub mod iface;
 pub mod join;
+pub mod kernel;
 pub mod ledger;
 pub mod lines;
 pub mod load;
+pub mod maps;
 pub mod measure;
 pub mod netns;
 pub mod observer;
 pub mod peer;
 pub mod programs;
+pub mod proxy;
 pub mod record;
 pub mod relay;
 pub mod settle;
 pub mod snapshot;
 pub mod stats;
+pub mod terminal;
 pub mod traffic;

@@ -21,9 +21,19 @@ pub struct Observer(Agent);
 impl Observer {
     /// Starts to observe the whole machine, or what more arguments leave of it.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::start_as("json", arguments)
+    }
+
+    /// The same in another format, for [`Observer::lines`].
+    pub fn start_as(format: &str, arguments: &[&str]) -> Result<Self> {
         let mut command = command()?;
-        command.args(OBSERVE).args(["--format", "json", "--for", LIMIT]).args(arguments);
+        command.args(OBSERVE).args(["--format", format, "--for", LIMIT]).args(arguments);
         Agent::from_command(command).map(Self)
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
     }
 
     /// Starts to observe one namespace.
@@ -35,12 +45,17 @@ impl Observer {
     }
 
     /// Interrupts it and reads what it has seen. Fails where that contradicts itself.
-    pub fn stop(mut self) -> Result<Snapshot> {
-        self.0.signal(Signal::SIGINT)?;
-        let lines = self.0.finish_lines()?;
+    pub fn stop(self) -> Result<Snapshot> {
+        let lines = self.lines()?;
         ensure!(lines.len() == 1, "one object, not {} lines", lines.len());
         let snapshot: Snapshot = serde_json::from_str(&lines[0]).with_context(|| lines[0].clone())?;
         snapshot.balance()?;
         Ok(snapshot)
+    }
+
+    /// Interrupts it and reads what it prints.
+    pub fn lines(mut self) -> Result<Vec<String>> {
+        self.0.signal(Signal::SIGINT)?;
+        self.0.finish_lines()
     }
 }

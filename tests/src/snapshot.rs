@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Result, ensure};
 use serde::Deserialize;
 
-use crate::record::Role;
+use crate::{
+    host_tables::{Chain, Ports, Pressure},
+    record::Role,
+};
 
 /// Everything at the end of an observation.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,6 +30,12 @@ pub struct Snapshot {
     pub totals: Counts,
     /// The edges.
     pub edges: Vec<Edge>,
+    /// How long was observed, s.
+    pub window_s: f64,
+    /// Programs that are server and client; none where edges are folded otherwise than by program.
+    pub chains: Option<Vec<Chain>>,
+    /// The host's tables.
+    pub pressure: Option<Pressure>,
 }
 
 /// The counters of an edge, or of all.
@@ -45,6 +54,8 @@ pub struct Counts {
     pub reuse_ratio: Option<f64>,
     pub bytes_sent: Option<u64>,
     pub bytes_received: Option<u64>,
+    pub time_wait: Option<u64>,
+    pub time_wait_inferred: u64,
     pub closed_by: BTreeMap<String, u64>,
     pub failed_by: BTreeMap<String, u64>,
 }
@@ -59,6 +70,7 @@ pub struct Edge {
     pub remote: Option<Remote>,
     pub local_port: Option<u16>,
     pub peers: Option<Vec<Peer>>,
+    pub ports: Option<Ports>,
     #[serde(flatten)]
     pub counts: Counts,
 }
@@ -70,6 +82,8 @@ pub struct Process {
     pub kind: String,
     pub exe: Option<String>,
     pub comm: Option<String>,
+    pub container: Option<String>,
+    pub pod: Option<String>,
     pub pids: Option<u64>,
     pub pid: Option<u32>,
 }
@@ -95,7 +109,7 @@ pub const OTHER: &str = "~other";
 
 impl Counts {
     /// Every number that must add up over edges, with its name. What was not measured adds nothing.
-    fn sums(&self) -> BTreeMap<String, u64> {
+    pub fn sums(&self) -> BTreeMap<String, u64> {
         let plain = [
             ("attempts", Some(self.attempts)),
             ("opened", Some(self.opened)),
@@ -107,6 +121,8 @@ impl Counts {
             ("exchanges", self.exchanges),
             ("bytes_sent", self.bytes_sent),
             ("bytes_received", self.bytes_received),
+            ("time_wait", self.time_wait),
+            ("time_wait_inferred", Some(self.time_wait_inferred)),
         ];
         let plain = plain.into_iter().map(|(name, count)| (name.to_owned(), count.unwrap_or(0)));
         let closed = self.closed_by.iter().map(|(word, count)| (format!("closed_by {word}"), *count));
@@ -167,10 +183,21 @@ impl Snapshot {
                 *sums.entry(name).or_default() += count;
             }
             let process = (&edge.process.kind, &edge.process.exe, &edge.process.comm);
+            // Only where edges are folded by process does it make one.
+            let pid = edge.process.pid.filter(|_| edge.process.kind == "process");
+            let inside = (pid, &edge.process.container, &edge.process.pod);
             // A program without an executable goes by its name, which is part of no other edge's identity.
             let comm = if edge.process.exe.is_none() { process.2 } else { &None };
-            let is_new =
-                names.insert((process.0, process.1, comm, edge.netns, &edge.role, edge.remote(), edge.local_port));
+            let is_new = names.insert((
+                process.0,
+                process.1,
+                comm,
+                inside,
+                edge.netns,
+                &edge.role,
+                edge.remote(),
+                edge.local_port,
+            ));
             ensure!(is_new, "an edge is there twice: {edge:#?}");
         }
         self.totals.balance().map_err(|rule| rule.context(format!("{:#?}", self.totals)))?;

@@ -70,16 +70,22 @@ pub fn observe(args: &ObserveArgs, window: Duration) -> Result<Snapshot, Failure
     let options = args.watch.options(false)?;
     let filter = args.watch.filter(&options)?;
     let limits = args.watch.limits();
-    let window = args.watch.duration.unwrap_or(window);
-    let stop = Stop::after(Some(window), Arc::clone(&limits.off))?;
+    let off = Arc::clone(&limits.off);
     let source = source::open(&options, limits)?;
     let first = tables::read()?;
+    let window = args.watch.duration.unwrap_or(window);
+    let stop = Stop::after(Some(window), off)?;
     source::announce(&source, &format!("for {}", humantime::format_duration(window)));
     let mut enricher = Enricher::of_this_host(source.now_ns())?;
     if args.resolve {
         enricher = enricher.with_names(Names::start(System, Limits::default())?);
     }
     let by = args.by.map_or(By::Edge, By::from);
+    if (matches!(by, By::Container | By::Pod) || !args.watch.container.is_empty())
+        && let Some(why) = enricher.groups_missing()
+    {
+        eprintln!("redial: containers of processes that end at once are not known: {why}");
+    }
     let mut session = Session::new(source, enricher, filter, by, args.watch.max_edges());
     let mut pace = Pace::new(args.watch.ring_bytes);
     let mut events = 0;

@@ -151,7 +151,7 @@ impl Folder {
                 Some(who) => {
                     self.state.ended(conn, &who);
                     // So that the answer is there when the name is shown.
-                    self.enricher.resolve(address(conn.family, &conn.remote));
+                    self.enricher.anticipate(address(conn.family, &conn.remote));
                     return self.show(conn, &who, show);
                 }
                 None => self.filtered += 1,

@@ -42,8 +42,9 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let options = args.watch.options(args.opens)?;
     let filter = args.watch.filter(&options)?;
     let limits = args.watch.limits();
-    let stop = Stop::after(args.watch.duration, Arc::clone(&limits.off))?;
+    let off = Arc::clone(&limits.off);
     let source = source::open(&options, limits)?;
+    let stop = Stop::after(args.watch.duration, off)?;
     source::announce(&source, if args.watch.duration.is_some() { "until the time is over" } else { "until Ctrl-C" });
     source::announce_degraded(&source);
     let enricher = Enricher::of_this_host(source.now_ns())?;

@@ -144,6 +144,13 @@ impl Enricher {
         self.hosts.name_of(address).map(AsRef::as_ref)
     }
 
+    /// Has the resolver, where there is one, find out a name that will be wanted.
+    pub fn anticipate(&self, address: IpAddr) {
+        if self.names.is_some() {
+            self.resolve(address);
+        }
+    }
+
     /// The name of a remote address, by the hosts file, else by the resolver where there is one: what it knows now, and
     /// what it does not know it finds out for a later call.
     pub fn resolve(&self, address: IpAddr) -> Option<Arc<str>> {

@@ -152,6 +152,30 @@ fn answer_read_after_the_end() -> Result<()> {
     pairs(4, half_closing_client(), Script::new(Repeat::Times(1), &answer))?.check(ClosedBy::CLIENT)
 }
 
+/// `close` after `shutdown` sets the state that is there already: that makes no exchange.
+#[test]
+fn shutdown_and_close() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let server = Script::new(Repeat::Times(1), &[Step::Recv(100), Step::Send(200), Step::Shutdown]);
+    pairs(8, Script::asks(1).tail(&[Step::Eof]), server)?.check(ClosedBy::SERVER)
+}
+
+/// Data that nobody asked for come after our FIN, which takes a sequence number and asks nothing.
+#[test]
+fn unasked_after_half_close() -> Result<()> {
+    if !live() {
+        return Ok(());
+    }
+    let client = [Step::Send(100), Step::Recv(200), Step::Shutdown, Step::Recv(50), Step::Eof];
+    let server = [Step::Recv(100), Step::Send(200), Step::Eof, Step::Send(50)];
+    let script = |steps: &[Step]| Script::new(Repeat::Times(1), steps);
+    let closed = pairs(4, script(&client), script(&server))?;
+    ensure!(closed.trace.records.iter().all(|r| r.exchanges == Some(1)), "{:#?}", closed.trace.records);
+    closed.check(ClosedBy::CLIENT)
+}
+
 fn half_closing_client() -> Script {
     Script::new(Repeat::Times(1), &[Step::Send(100), Step::Shutdown, Step::Recv(200), Step::Eof])
 }

@@ -10,14 +10,16 @@ use redial::host::{
     namespace_reading::NamespaceReading,
     reading::{Limits, Reading},
 };
-use redial_tests::{clock::poll_until, gate::live, netns::Netns};
+use redial_tests::{
+    clock::poll_until,
+    connections::{connect, listen},
+    gate::live,
+    kernel,
+    netns::Netns,
+};
 use socket2::{Domain, Socket, Type};
 
-use super::{
-    connections::{connect, listen},
-    holder::Holder,
-    kernel,
-};
+use super::holder::Holder;
 
 fn read(netns: &Netns) -> Result<NamespaceReading> {
     let reading = Reading::read(&Limits::default(), &mut |_| {})?;

@@ -1,9 +1,7 @@
 //! What redial reads from the host's own tables, against what the tests did and what the kernel says elsewhere.
 
-mod connections;
 mod descriptors;
 mod holder;
-mod kernel;
 mod listeners;
 mod namespaces;
 mod ports;

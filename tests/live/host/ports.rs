@@ -1,13 +1,12 @@
 //! Ephemeral ports: `available` is how many connections the kernel then finds a port for, and not one more.
 
 use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     thread::sleep,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use redial::host::{
     namespace_reading::NamespaceReading,
     ports::{PortUse, Tuple},
@@ -15,17 +14,15 @@ use redial::host::{
 };
 use redial_tests::{
     clock::poll_until,
+    connections::{close, exhaust, listen, open},
     gate::live,
+    kernel,
     netns::Netns,
     relay::{CLIENT, CLIENT6, Relay, SERVER, SERVER6},
 };
 use socket2::{Domain, Socket, Type};
 
-use super::{
-    connections::{close, listen, open},
-    holder::Holder,
-    kernel,
-};
+use super::holder::Holder;
 
 /// 40 ports.
 const RANGE: &str = "40000 40039";
@@ -45,28 +42,11 @@ fn use_of(netns: &Netns, source: IpAddr, remote: SocketAddr) -> Result<PortUse> 
     ports.of(&Tuple::new(source, remote)).with_context(|| format!("{remote} is not known"))
 }
 
-/// Connects until the kernel finds no port; the connections.
-fn exhaust(netns: &Netns, remote: SocketAddr) -> Result<Vec<TcpStream>> {
-    netns.run(|| {
-        let mut streams = Vec::new();
-        loop {
-            match TcpStream::connect(remote) {
-                Ok(stream) => streams.push(stream),
-                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => return Ok(streams),
-                Err(error) => return Err(error).context("connect"),
-            }
-            if streams.len() > 100 {
-                bail!("more connections than ports");
-            }
-        }
-    })
-}
-
 /// `available` is what then succeeds, and after that it is zero.
 fn agrees(netns: &Netns, source: IpAddr, remote: SocketAddr, expected: PortUse) -> Result<()> {
     let before = use_of(netns, source, remote)?;
     ensure!(before == expected, "{before:?}, not {expected:?}");
-    let streams = exhaust(netns, remote)?;
+    let streams = exhaust(netns, remote, 100)?;
     ensure!(streams.len() as u32 == before.available, "{} connections, not as many as {before:?}", streams.len());
     let after = use_of(netns, source, remote)?;
     ensure!(after.available == 0 && after.used == before.used + before.available, "{after:?} after {before:?}");

@@ -10,13 +10,14 @@ use redial::host::{
     namespace_reading::TimeWait,
     reading::{Limits, Reading},
 };
-use redial_tests::{gate::live, netns::Netns};
-
-use super::{
+use redial_tests::{
     connections::{close, listen, open},
-    holder::Holder,
-    kernel::{self, PerRemote},
+    gate::live,
+    kernel::{self, PerRemote, per_remote},
+    netns::Netns,
 };
+
+use super::holder::Holder;
 
 fn read() -> Result<(Reading, Vec<TimeWait>)> {
     let mut rows = Vec::new();
@@ -56,8 +57,9 @@ fn every_time_wait_of_three_namespaces_is_read() -> Result<()> {
             let age = Duration::from_secs(60).checked_sub(row.remaining).context("over 60 s remain")?;
             ensure!(age <= begin.elapsed() + Duration::from_millis(20), "older than the test: {row:?}");
         }
-        ensure!(counts == kernel::time_wait(netns)?, "{counts:?}, not as /proc/net/tcp says");
+        ensure!(counts == per_remote(&kernel::time_wait(netns)?), "{counts:?}, not as /proc/net/tcp says");
         if let Some(by_ss) = kernel::time_wait_by_ss(netns)? {
+            let by_ss = per_remote(&by_ss);
             ensure!(counts == by_ss, "{counts:?}, not {by_ss:?} as ss says");
         }
         let own = reading.namespace(inode).context("the namespace was not read")?;

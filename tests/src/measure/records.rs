@@ -94,7 +94,7 @@ mod tests {
             let spec = Spec { kind, edges: 5_000, connections: 1, samples: 2, records: 2_000 };
             let measured = run(&spec).unwrap();
             assert_eq!((measured.edges, measured.records, measured.times.wall_ns.len()), (5_000, 2_048, 2));
-            assert!(measured.resident > 500_000 && measured.times.cpu_ns[0] > 10_000, "{measured:?}");
+            assert!(measured.times.cpu_ns[0] > 10_000, "{measured:?}");
         }
     }
 }

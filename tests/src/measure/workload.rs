@@ -92,7 +92,7 @@ impl Workload {
             return (conn, identity);
         }
         (conn.role, conn.state, conn.closed_by) = (role::CLIENT, state::FIN_WAIT2, closed_by::LOCAL);
-        if edge % SERVER_EVERY == 0 {
+        if edge.is_multiple_of(SERVER_EVERY) {
             (conn.role, conn.state, conn.closed_by) = (role::SERVER, state::LAST_ACK, closed_by::REMOTE);
             conn.local_port = 1_024 + (edge / SERVER_EVERY % 60_000) as u16;
             conn.remote[3] = (turn % 40) as u8;
@@ -119,5 +119,9 @@ impl Workload {
 
 fn container(n: u32) -> Arc<Container> {
     let pod_uid = Some(format!("{n:08x}-0000-4000-8000-000000000000").into());
-    Arc::new(Container { id: format!("{n:064x}").into(), runtime: Runtime::Containerd, pod_uid })
+    Arc::new(Container {
+        id: format!("{:016x}{n:048x}", u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15)).into(),
+        runtime: Runtime::Containerd,
+        pod_uid,
+    })
 }

@@ -90,25 +90,26 @@ fn measure(setup: &Setup, case: &Case) -> Result<Vec<Figure>> {
     let attempts = ATTEMPTS.next_multiple_of(u64::from(case.edges));
     let watching = Observer::Redial.start(setup, OPTIONS)?;
     let mut expected = 0;
-    let mut load = || -> Result<Cpu> {
+    let mut load = |attempts: u64| -> Result<Cpu> {
         let before = proc::cpu(watching.id())?;
         let done = spread.run(setup, attempts)?;
         thread::sleep(SETTLE);
         expected += done.refused + 2 * done.connections;
         Ok(proc::cpu(watching.id())? - before)
     };
-    load()?;
+    load(2 * attempts)?;
+    // Looked at now, that it does not depend on how many loads are to follow.
+    let Resident { now, map_pages } = proc::resident(watching.id())?;
+    let maps = bpf::memory(watching.id())?;
     let mut samples = Vec::new();
     for number in 1..=setup.pairs {
-        let user = load()?.user * 100_000.0 / attempts as f64;
+        let user = load(attempts)?.user * 100_000.0 / attempts as f64;
         run::say(format!(
             "edges: {}: load {number} of {}: {user:.3} s user per 100,000 connections",
             case.edges, setup.pairs
         ));
         samples.push(user);
     }
-    let Resident { now, map_pages } = proc::resident(watching.id())?;
-    let maps = bpf::memory(watching.id())?;
     let watched = watching.end()?;
     let (seen, edges) = (watched.totals()?.attempts, watched.edges()?);
     ensure!(seen * 1000 >= expected * 999, "redial saw {seen} attempts, of the {expected} there were");
@@ -121,8 +122,9 @@ fn measure(setup: &Setup, case: &Case) -> Result<Vec<Figure>> {
             "redial sees both ends; known to 10 ms of a load of 200,000"
         }),
         Figure::of(&case.memory, vec![megabytes(now + maps)]).note(format!(
-            "resident {:.1} (without {:.1} of mapped map pages), maps and programs {:.1}; with the peak of the resident \
-             size, which comes when all is printed as JSON: {:.1}",
+            "after {} connections; resident {:.1} (without {:.1} of mapped map pages), maps and programs {:.1}; with the \
+             peak of the resident size, which comes when all is printed as JSON: {:.1}",
+            2 * attempts,
             megabytes(now),
             megabytes(map_pages),
             megabytes(maps),

@@ -1,14 +1,16 @@
-//! Connections in a namespace of the test: opened, and closed so that the client is left in TIME_WAIT.
+//! Connections of the test itself in a namespace: opened until ports run out, and closed so that the client is left in
+//! TIME_WAIT.
 
 use std::{
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
-use redial_tests::netns::Netns;
+use anyhow::{Context, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
+
+use crate::netns::Netns;
 
 /// A listener in `netns` with this backlog.
 pub fn listen(netns: &Netns, address: SocketAddr, backlog: i32) -> Result<TcpListener> {
@@ -42,4 +44,21 @@ pub fn close(connections: Vec<(TcpStream, TcpStream)>) -> Result<()> {
         ensure!(server.read(&mut [0]).context("read the client's FIN")? == 0, "the client sent nothing");
     }
     Ok(())
+}
+
+/// Connects from `netns` until the kernel finds no port; the connections. Fails where that takes more than `most`.
+pub fn exhaust(netns: &Netns, to: SocketAddr, most: usize) -> Result<Vec<TcpStream>> {
+    netns.run(|| {
+        let mut streams = Vec::new();
+        loop {
+            match TcpStream::connect(to) {
+                Ok(stream) => streams.push(stream),
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return Ok(streams),
+                Err(error) => return Err(error).context("connect"),
+            }
+            if streams.len() > most {
+                bail!("{to}: more than {most} connections found a port");
+            }
+        }
+    })
 }

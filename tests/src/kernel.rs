@@ -9,40 +9,53 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::utsname::uname;
-use redial_tests::{gate::slowdown, netns::Netns};
+
+use crate::{gate::slowdown, netns::Netns, traffic::truth::canonical};
+
+/// A socket's own address and the peer's; IPv4 also for v4-mapped.
+pub type Ends = (SocketAddr, SocketAddr);
 
 /// Sockets per remote.
 pub type PerRemote = BTreeMap<SocketAddr, usize>;
 
-/// The sockets of `netns` in TIME_WAIT per remote, by /proc/net/tcp and tcp6.
-pub fn time_wait(netns: &Netns) -> Result<PerRemote> {
+/// How many of `sockets` each remote has.
+pub fn per_remote(sockets: &[Ends]) -> PerRemote {
     let mut counts = PerRemote::new();
+    sockets.iter().for_each(|(_, remote)| *counts.entry(*remote).or_default() += 1);
+    counts
+}
+
+/// The sockets of `netns` in TIME_WAIT, by /proc/net/tcp and tcp6.
+pub fn time_wait(netns: &Netns) -> Result<Vec<Ends>> {
+    let mut sockets = Vec::new();
     for file in ["tcp", "tcp6"] {
         for line in text(netns, file)?.lines().skip(1) {
-            let mut fields = line.split_whitespace().skip(2);
-            let (remote, state) = (fields.next().context("no remote")?, fields.next().context("no state")?);
+            let mut fields = line.split_whitespace().skip(1);
+            let mut next = || fields.next().context("too few fields");
+            let (local, remote, state) = (next()?, next()?, next()?);
             if state == "06" {
-                *counts.entry(address(remote)?).or_default() += 1;
+                sockets.push((address(local)?, address(remote)?));
             }
         }
     }
-    Ok(counts)
+    Ok(sockets)
 }
 
 /// The same by ss, which is there except in emulated guests.
-pub fn time_wait_by_ss(netns: &Netns) -> Result<Option<PerRemote>> {
+pub fn time_wait_by_ss(netns: &Netns) -> Result<Option<Vec<Ends>>> {
     let run = || Command::new("ss").args(["-tanH", "state", "time-wait"]).output().context("run ss (package iproute2)");
     let output = match netns.run(run) {
         Err(_) if slowdown() > 1 => return Ok(None),
         output => output?,
     };
     ensure!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
-    let mut counts = PerRemote::new();
+    let mut sockets = Vec::new();
     for line in String::from_utf8(output.stdout)?.lines() {
-        let remote: SocketAddr = line.split_whitespace().nth(3).context("no peer")?.parse()?;
-        *counts.entry(SocketAddr::new(remote.ip().to_canonical(), remote.port())).or_default() += 1;
+        let mut fields = line.split_whitespace().skip(2);
+        let mut next = || fields.next().context("too few fields")?.parse().context("no address").map(canonical);
+        sockets.push((next()?, next()?));
     }
-    Ok(Some(counts))
+    Ok(Some(sockets))
 }
 
 /// How many TIME_WAIT the kernel counts in `netns` (/proc/net/sockstat).

@@ -1,5 +1,7 @@
 //! The filters that are applied here, and those that the kernel applies as far as the host's tables need them too.
 
+use std::net::IpAddr;
+
 use redial_common::{edge::FoldKey, record::conn::Conn};
 
 use super::remote::RemoteFilter;
@@ -64,17 +66,22 @@ impl Filter {
     }
 
     /// Whether a socket that nobody is known to own is wanted.
-    pub fn allows_unowned(&self, netns: u32, role: Role, place: Place) -> bool {
-        let (port, remote) = match place {
-            Place::Remote(addr, port) => (Some(port), Some(addr)),
-            Place::LocalPort(port) => (Some(port), None),
-            Place::Any => (None, None),
+    pub fn allows_unowned(&self, netns: u32, role: Role, place: Place, remote: IpAddr) -> bool {
+        let port = match place {
+            Place::Remote(_, port) | Place::LocalPort(port) => Some(port),
+            Place::Any => None,
         };
         !self.is_by_process
             && self.netns.is_none_or(|wanted| wanted == netns)
             && self.role.is_none_or(|wanted| wanted == role)
             && (self.port.is_none() || self.port == port)
-            && (self.remote.is_empty() || remote.is_some_and(|remote| self.remote.allows(remote)))
+            && self.remote.allows(remote)
+    }
+
+    /// Whether nothing is filtered.
+    pub fn allows_all(&self) -> bool {
+        let unset = (self.netns, self.role, self.port) == (None, None, None);
+        !self.is_by_process && unset && self.remote.is_empty()
     }
 }
 
@@ -84,6 +91,8 @@ mod tests {
 
     use super::*;
     use crate::enrich::{Owner, container::Runtime};
+
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn who(container: Option<(&str, Option<&str>)>) -> Identity {
         let container = container.map(|(id, pod)| {
@@ -102,7 +111,7 @@ mod tests {
         assert!(filter(&["abcd"]).allows_owner(&inside) && filter(&["x", "pod-1"]).allows_owner(&inside));
         assert!(!filter(&["bcd"]).allows_owner(&inside) && !filter(&["abcd"]).allows_owner(&who(None)));
         assert!(filter(&[]).allows_owner(&who(None)));
-        assert!(!filter(&["abcd"]).allows_unowned(1, Role::Client, Place::Any));
+        assert!(!filter(&["abcd"]).allows_unowned(1, Role::Client, Place::Any, THERE));
     }
 
     #[test]
@@ -110,11 +119,11 @@ mod tests {
         let options =
             Options { netns: Some(5), role: Some(options::Role::Server), port: Some(80), ..Options::default() };
         let filter = Filter::new(&options, RemoteFilter::default(), &[]);
-        assert!(filter.allows_unowned(5, Role::Server, Place::LocalPort(80)));
-        assert!(!filter.allows_unowned(6, Role::Server, Place::LocalPort(80)));
-        assert!(!filter.allows_unowned(5, Role::Client, Place::LocalPort(80)));
-        assert!(!filter.allows_unowned(5, Role::Server, Place::LocalPort(81)));
+        assert!(filter.allows_unowned(5, Role::Server, Place::LocalPort(80), THERE));
+        assert!(!filter.allows_unowned(6, Role::Server, Place::LocalPort(80), THERE));
+        assert!(!filter.allows_unowned(5, Role::Client, Place::LocalPort(80), THERE));
+        assert!(!filter.allows_unowned(5, Role::Server, Place::LocalPort(81), THERE));
         let by_pid = Options { pids: vec![1], ..Options::default() };
-        assert!(!Filter::new(&by_pid, RemoteFilter::default(), &[]).allows_unowned(5, Role::Server, Place::Any));
+        assert!(!Filter::new(&by_pid, RemoteFilter::default(), &[]).allows_unowned(5, Role::Server, Place::Any, THERE));
     }
 }

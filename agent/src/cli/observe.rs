@@ -66,20 +66,20 @@ impl From<ByArg> for By {
 }
 
 /// Watches for as long as was asked, `window` if nothing was, and shows what there is then.
-pub fn observe(args: &ObserveArgs, window: Duration) -> Result<Snapshot, Failure> {
+pub fn observe(args: &ObserveArgs, window: Duration) -> Result<Snapshot<'static>, Failure> {
     let options = args.watch.options(false)?;
     let filter = args.watch.filter(&options)?;
     let limits = args.watch.limits();
     let off = Arc::clone(&limits.off);
     let source = source::open(&options, limits)?;
-    let first = tables::read()?;
-    let window = args.watch.duration.unwrap_or(window);
-    let stop = Stop::after(Some(window), off)?;
-    source::announce(&source, &format!("for {}", humantime::format_duration(window)));
     let mut enricher = Enricher::of_this_host(source.now_ns())?;
     if args.resolve {
         enricher = enricher.with_names(Names::start(System, Limits::default())?);
     }
+    let first = tables::read()?;
+    let window = args.watch.duration.unwrap_or(window);
+    let stop = Stop::after(Some(window), off)?;
+    source::announce(&source, &format!("for {}", humantime::format_duration(window)));
     let by = args.by.map_or(By::Edge, By::from);
     if (matches!(by, By::Container | By::Pod) || !args.watch.container.is_empty())
         && let Some(why) = enricher.groups_missing()

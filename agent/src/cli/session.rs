@@ -1,6 +1,6 @@
 //! One watch: from a source of records to totals, with each connection shown as it passes.
 
-use std::{io, net::IpAddr};
+use std::{borrow::Cow, io, net::IpAddr};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -97,8 +97,10 @@ impl<S: RecordSource> Session<S> {
 
     /// Ends the watch: takes in all that is left and makes the totals. With the host's tables as they were at its
     /// beginning, they are read again and joined.
-    pub fn finish(mut self, mut show: Option<Show<'_>>, first: Option<&Reading>) -> Result<Snapshot> {
+    pub fn finish(mut self, mut show: Option<Show<'_>>, first: Option<&Reading>) -> Result<Snapshot<'static>> {
         let Self { source, folder, start_ns } = &mut self;
+        // Before the end: what closes after that is not told any more.
+        let tables = first.map(|_| Tables::read()).transpose()?;
         let now_ns = source.now_ns();
         let mut result = Ok(());
         source.finish(&mut |event| {
@@ -112,7 +114,6 @@ impl<S: RecordSource> Session<S> {
         // Nothing changes any more, so a connection is either in a record or alive.
         let mut live = State::new(folder.max_edges, folder.state.by());
         source.live(&mut |conn| folder.take_live(conn, now_ns, &mut live))?;
-        let tables = first.map(|_| Tables::read(&folder.state)).transpose()?;
         let tables = tables.as_ref().map(|tables| tables.join(first, &folder.state, &mut live, &folder.filter));
         let counters = source.counters()?;
         let mut losses = Losses::of(&counters);
@@ -134,7 +135,8 @@ impl<S: RecordSource> Session<S> {
             tables: tables.as_ref(),
         };
         let name_of = |address: IpAddr| folder.enricher.resolve(address).map(|name| name.to_string());
-        Ok(build(frame, &folder.state, &live, &name_of))
+        let ended = std::mem::replace(&mut folder.state, State::new(1, live.by()));
+        Ok(build(frame, Cow::Owned(ended), Cow::Owned(live), &name_of))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The host's tables at the end of a watch, joined with what was watched.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
 };
@@ -13,7 +13,7 @@ use crate::{
     enrich::role::Role,
     host::{
         descriptors::Descriptors,
-        namespace_reading::TimeWait,
+        namespace_reading::{NamespaceReading, TimeWait},
         reading::{Limits, Reading},
     },
     snapshot::host::{HostTables, ProcessDescriptors},
@@ -24,43 +24,44 @@ use crate::{
     },
 };
 
-/// How many sockets in TIME-WAIT whose connections nobody saw end are told apart; 64 bytes each.
-const MAX_UNOWNED: usize = 65_536;
+/// How many sockets in TIME-WAIT are told apart, at 88 bytes each: as many as the kernel holds at most on hosts of usual
+/// size (`tcp_max_tw_buckets`). Those over it belong to nobody.
+const MAX_SOCKETS: usize = 262_144;
 
 /// How many processes are asked for their descriptors.
 const MAX_PROCESSES: usize = 1_024;
 
-/// The tables at one time, and whose sockets the TIME-WAIT table holds.
+/// The tables at one time, and what is in TIME-WAIT then.
 pub struct Tables {
     reading: Reading,
-    owned: HashMap<EdgeHash, (Role, u64)>,
-    unowned: Vec<TimeWait>,
-    /// Those over [`MAX_UNOWNED`], by namespace.
+    sockets: Vec<TimeWait>,
+    /// Those over [`MAX_SOCKETS`], by namespace.
     more: HashMap<u32, u64>,
 }
 
-/// Reads the tables, without asking whose sockets they hold.
+/// Reads the tables, without what is in TIME-WAIT.
 pub fn read() -> Result<Reading> {
     Reading::read(&Limits::default(), &mut |_| {}).context("cannot list the processes in /proc: is it mounted?")
 }
 
 impl Tables {
-    /// Reads the tables, and asks `state` for the owners of sockets in TIME-WAIT.
-    pub fn read(state: &State) -> Result<Self> {
-        let (mut owned, mut unowned, mut more) = (HashMap::new(), Vec::new(), HashMap::new());
-        let mut time_wait = |socket: &TimeWait| match state.edge_of_time_wait(socket.netns, socket.local, socket.remote)
-        {
-            Some((edge, role)) => owned.entry(edge).or_insert((role, 0)).1 += 1,
-            None if unowned.len() < MAX_UNOWNED => unowned.push(*socket),
-            None => *more.entry(socket.netns).or_insert(0) += 1,
+    /// Reads the tables.
+    pub fn read() -> Result<Self> {
+        let (mut sockets, mut more) = (Vec::new(), HashMap::new());
+        let mut time_wait = |socket: &TimeWait| {
+            if sockets.len() < MAX_SOCKETS {
+                sockets.push(*socket);
+            } else {
+                *more.entry(socket.netns).or_insert(0) += 1;
+            }
         };
         let reading = Reading::read(&Limits::default(), &mut time_wait)
             .context("cannot list the processes in /proc: is it mounted?")?;
-        Ok(Self { reading, owned, unowned, more })
+        Ok(Self { reading, sockets, more })
     }
 
-    /// Joins them with the edges: sockets that nobody is known to own go to edges of `live`, as far as `filter` wants
-    /// them.
+    /// Joins them with the edges. What is in TIME-WAIT belongs to the edges of `ended` that left it; what nobody is known
+    /// to have left goes to edges of `live`, as far as `filter` wants it.
     pub fn join<'a>(
         &'a self,
         first: Option<&'a Reading>,
@@ -68,25 +69,26 @@ impl Tables {
         live: &mut State,
         filter: &Filter,
     ) -> HostTables<'a> {
-        let listening: HashSet<(u32, SocketAddr)> = self
-            .reading
-            .namespaces
-            .iter()
-            .flat_map(|one| one.listeners.list().iter().map(|listener| (one.netns, listener.address)))
-            .collect();
-        let mut time_wait = self.owned.clone();
-        let mut add = |netns: u32, role: Role, place: Place, count: u64| {
-            if filter.allows_unowned(netns, role, place) {
-                let edge = ended.hash(&live.unowned(netns, role, place));
-                time_wait.entry(edge).or_insert((role, 0)).1 += count;
+        let mut time_wait: HashMap<EdgeHash, (Role, u64)> = HashMap::new();
+        let mut unowned = Vec::new();
+        for socket in &self.sockets {
+            match ended.edge_of_time_wait(socket.netns, socket.local, socket.remote) {
+                Some((edge, role)) => time_wait.entry(edge).or_insert((role, 0)).1 += 1,
+                None => unowned.push(socket),
             }
-        };
-        for socket in &self.unowned {
-            let is_listening = |address: SocketAddr| listening.contains(&(socket.netns, address));
-            let (role, place) = role_of(socket.local, socket.remote, is_listening);
-            add(socket.netns, role, place, 1);
         }
-        self.more.iter().for_each(|(&netns, &count)| add(netns, Role::Unknown, Place::Any, count));
+        let sides = Sides::of(&self.reading, &unowned);
+        for socket in unowned {
+            let (role, place) = sides.of_socket(socket);
+            if filter.allows_unowned(socket.netns, role, place, socket.remote.ip()) {
+                let edge = ended.hash(&live.unowned(socket.netns, role, place));
+                time_wait.entry(edge).or_insert((role, 0)).1 += 1;
+            }
+        }
+        for (&netns, &count) in self.more.iter().filter(|_| filter.allows_all()) {
+            let edge = ended.hash(&live.unowned(netns, Role::Unknown, Place::Any));
+            time_wait.entry(edge).or_insert((Role::Unknown, 0)).1 += count;
+        }
         HostTables {
             first,
             last: &self.reading,
@@ -97,49 +99,96 @@ impl Tables {
     }
 }
 
-/// The side that a socket without owner was on: a server's, if somebody listens at its address and port.
-fn role_of(local: SocketAddr, remote: SocketAddr, is_listening: impl Fn(SocketAddr) -> bool) -> (Role, Place) {
-    let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
-    if is_listening(local) || any.into_iter().any(|any| is_listening(SocketAddr::new(any, local.port()))) {
-        (Role::Server, Place::LocalPort(local.port()))
-    } else {
-        (Role::Client, Place::Remote(remote.ip(), remote.port()))
+/// What tells which side sockets without owner were on.
+struct Sides {
+    listening: HashSet<(u32, SocketAddr)>,
+    /// How many of them share a local port.
+    local: HashMap<(u32, u16), u32>,
+    /// How many share a remote.
+    remote: HashMap<(u32, SocketAddr), u32>,
+}
+
+impl Sides {
+    fn of(reading: &Reading, sockets: &[&TimeWait]) -> Self {
+        let listeners = |one: &NamespaceReading| {
+            let netns = one.netns;
+            one.listeners.list().iter().map(move |listener| (netns, listener.address)).collect::<Vec<_>>()
+        };
+        let (mut local, mut remote) = (HashMap::new(), HashMap::new());
+        for socket in sockets {
+            *local.entry((socket.netns, socket.local.port())).or_insert(0) += 1;
+            *remote.entry((socket.netns, socket.remote)).or_insert(0) += 1;
+        }
+        Self { listening: reading.namespaces.iter().flat_map(listeners).collect(), local, remote }
+    }
+
+    /// A server's, if somebody listens at its address and port, or more sockets share that port than share the remote.
+    fn of_socket(&self, socket: &TimeWait) -> (Role, Place) {
+        let port = socket.local.port();
+        let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+        let mut addresses = any.into_iter().chain([socket.local.ip()]).map(|ip| SocketAddr::new(ip, port));
+        let is_listening = addresses.any(|address| self.listening.contains(&(socket.netns, address)));
+        if is_listening || self.local.get(&(socket.netns, port)) > self.remote.get(&(socket.netns, socket.remote)) {
+            (Role::Server, Place::LocalPort(port))
+        } else {
+            (Role::Client, Place::Remote(socket.remote.ip(), socket.remote.port()))
+        }
     }
 }
 
 fn descriptors(ended: &State, live: &State) -> Vec<ProcessDescriptors> {
-    let mut names: BTreeSet<(u32, Option<String>)> = BTreeSet::new();
+    let mut names: BTreeMap<u32, Option<&str>> = BTreeMap::new();
     let edges = live.edges().chain(ended.edges()).filter(|(key, _): &(&EdgeKey, _)| !key.is_other);
-    for (_, edge) in edges {
-        for pid in edge.pids.latest() {
+    'edges: for (_, edge) in edges {
+        for &pid in edge.pids.latest() {
             if names.len() >= MAX_PROCESSES {
-                break;
+                break 'edges;
             }
-            names.insert((pid, edge.comm.as_deref().map(str::to_owned)));
+            names.entry(pid).or_insert(edge.comm.as_deref());
         }
     }
-    let mut seen = HashSet::new();
-    let processes = names.into_iter().filter(|(pid, _)| seen.insert(*pid));
-    processes
+    names
+        .into_iter()
         .filter_map(|(pid, comm)| {
             let Descriptors { open, limit } = Descriptors::read(Path::new("/proc"), pid)?;
-            Some(ProcessDescriptors { pid, comm, open, limit })
+            Some(ProcessDescriptors { pid, comm: comm.map(str::to_owned), open, limit })
         })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn a_port_that_is_listened_at_is_a_servers() {
-        let (here, there) = (SocketAddr::from(([10, 0, 0, 1], 80)), SocketAddr::from(([10, 0, 0, 2], 40_000)));
-        let any = SocketAddr::from(([0, 0, 0, 0], 80));
-        let elsewhere = SocketAddr::from(([10, 0, 0, 3], 80));
-        assert_eq!(role_of(here, there, |address| address == any), (Role::Server, Place::LocalPort(80)));
-        assert_eq!(role_of(here, there, |address| address == here), (Role::Server, Place::LocalPort(80)));
-        let client = (Role::Client, Place::Remote(there.ip(), 40_000));
-        assert_eq!(role_of(here, there, |address| address == elsewhere), client);
+    fn a_port_that_is_listened_at_or_shared_is_a_servers() {
+        let socket = |local: u16, remote: u16| TimeWait {
+            netns: 1,
+            local: SocketAddr::from(([10, 0, 0, 1], local)),
+            remote: SocketAddr::from(([10, 0, 0, 2], remote)),
+            remaining: Duration::ZERO,
+        };
+        let sides = |listening: [u8; 4], sockets: &[TimeWait]| {
+            let sockets: Vec<&TimeWait> = sockets.iter().collect();
+            let empty = Reading {
+                namespaces: Vec::new(),
+                unread: Vec::new(),
+                left_out: 0,
+                hidden_processes: 0,
+                took: Duration::ZERO,
+            };
+            let listening = [(1, SocketAddr::from((listening, 80)))].into_iter().collect();
+            Sides { listening, ..Sides::of(&empty, &sockets) }
+        };
+        let (server, client) =
+            ((Role::Server, Place::LocalPort(80)), (Role::Client, Place::Remote([10, 0, 0, 2].into(), 40_000)));
+        let one = socket(80, 40_000);
+        assert_eq!(sides([0, 0, 0, 0], &[one]).of_socket(&one), server);
+        assert_eq!(sides([10, 0, 0, 1], &[one]).of_socket(&one), server);
+        assert_eq!(sides([10, 0, 0, 3], &[one]).of_socket(&one), client);
+        assert_eq!(sides([10, 0, 0, 3], &[one, socket(80, 40_001)]).of_socket(&one), server);
+        assert_eq!(sides([10, 0, 0, 3], &[one, socket(81, 40_000)]).of_socket(&one), client);
     }
 }

@@ -44,10 +44,10 @@ pub fn run(args: &TraceArgs) -> Result<(), Failure> {
     let limits = args.watch.limits();
     let off = Arc::clone(&limits.off);
     let source = source::open(&options, limits)?;
+    let enricher = Enricher::of_this_host(source.now_ns())?;
     let stop = Stop::after(args.watch.duration, off)?;
     source::announce(&source, if args.watch.duration.is_some() { "until the time is over" } else { "until Ctrl-C" });
     source::announce_degraded(&source);
-    let enricher = Enricher::of_this_host(source.now_ns())?;
     let mut session = Session::new(source, enricher, filter, By::Edge, args.watch.max_edges());
 
     let screen = Screen::of_stdout(usize::MAX);

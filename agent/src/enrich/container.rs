@@ -4,7 +4,10 @@
 //! 64 hexadecimal digits (LXC, systemd-nspawn, `ctr run`, BuildKit), and those that were given no group of their own
 //! (rootless Podman on cgroup v1).
 
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 /// Length of a container's id, in hexadecimal digits.
 const ID_LEN: usize = 64;
@@ -38,7 +41,7 @@ impl Runtime {
 }
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {
     /// Its full id: 64 hexadecimal digits.
     pub id: Arc<str>,
@@ -46,6 +49,13 @@ pub struct Container {
     pub runtime: Runtime,
     /// The uid of its Kubernetes pod, as the API server writes it; a static pod's is a hash of its manifest.
     pub pod_uid: Option<Arc<str>>,
+}
+
+impl Hash for Container {
+    /// 16 digits of a random id tell containers apart as well as all that is known of them.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.id.as_bytes().get(..16).unwrap_or(self.id.as_bytes()));
+    }
 }
 
 /// What a control group's path tells of the processes in it.

@@ -23,7 +23,8 @@ impl PortCounter {
     /// Nothing taken yet, with room for `room` tuples.
     pub fn new(rules: PortRules, room: usize) -> Self {
         let usable = rules.ports();
-        let ports = Ports { capacity: usable.len(), ..Ports::default() };
+        let (reuse, reuse_delay) = (rules.reuse, rules.reuse_delay);
+        let ports = Ports { capacity: usable.len(), reuse, reuse_delay, ..Ports::default() };
         Self { rules, usable, ports, room }
     }
 
@@ -31,7 +32,7 @@ impl PortCounter {
     /// port be taken twice.
     pub fn observe(&mut self, socket: &Socket) {
         let port = socket.local.port();
-        let Ports { capacity, used, left_out } = &mut self.ports;
+        let Ports { capacity, used, left_out, .. } = &mut self.ports;
         match socket.state {
             // A bound port is bound for every address and family (`inet_bind_bucket`).
             state::LISTEN | state::CLOSE => *capacity -= u32::from(self.usable.remove(port)),

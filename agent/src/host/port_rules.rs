@@ -11,15 +11,16 @@ use redial_common::tcp::state;
 use super::{port_set::PortSet, socket::Socket, sysctl};
 
 /// How long TIME_WAIT lasts (`TCP_TIMEWAIT_LEN`; not configurable).
-const TIME_WAIT_LENGTH: Duration = Duration::from_secs(60);
+pub const TIME_WAIT_LENGTH: Duration = Duration::from_secs(60);
 
 /// The loopback device's index in every namespace.
 const LOOPBACK_INTERFACE: u32 = 1;
 
 /// Whose TIME_WAIT `connect` may replace (`net.ipv4.tcp_tw_reuse`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
     /// Nobody's.
+    #[default]
     Off,
     /// Everybody's.
     All,

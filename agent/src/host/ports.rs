@@ -13,9 +13,12 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
+
+use super::port_rules::{Reuse, TIME_WAIT_LENGTH};
 
 /// What a local port has to be unique for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +53,8 @@ pub struct Ports {
     pub(super) capacity: u32,
     pub(super) used: HashMap<Tuple, u32, RandomState>,
     pub(super) left_out: u64,
+    pub(super) reuse: Reuse,
+    pub(super) reuse_delay: Duration,
 }
 
 impl Ports {
@@ -63,6 +68,15 @@ impl Ports {
         match self.used.get(tuple) {
             Some(used) => Some(self.port_use(*used)),
             None => (self.left_out == 0).then(|| self.port_use(0)),
+        }
+    }
+
+    /// For how long TIME_WAIT keeps a port from further connections to `remote`.
+    pub fn held(&self, remote: IpAddr) -> Duration {
+        match self.reuse {
+            Reuse::All => self.reuse_delay,
+            Reuse::Loopback if remote.is_loopback() => self.reuse_delay,
+            Reuse::Off | Reuse::Loopback => TIME_WAIT_LENGTH,
         }
     }
 

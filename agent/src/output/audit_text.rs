@@ -10,7 +10,7 @@ use super::{
 use crate::snapshot::Snapshot;
 
 /// Writes all of it.
-pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot<'_>, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
     top_text::write(snapshot, screen, out)?;
     for part in parts(snapshot) {
         writeln!(out, "\n{}", screen.paint(part.title, Tone::Heading))?;

@@ -1,6 +1,6 @@
 //! JSON: one object, or one object a line.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
@@ -19,8 +19,12 @@ fn write_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// A snapshot as one object.
-pub fn write_snapshot(snapshot: &Snapshot, _: &Screen, out: &mut dyn Write) -> io::Result<()> {
-    write_line(snapshot, out)
+pub fn write_snapshot(snapshot: &Snapshot<'_>, _: &Screen, out: &mut dyn Write) -> io::Result<()> {
+    // Written as it is made: of many edges it is longer than all that is known of them.
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    snapshot.serialize(&mut serde_json::Serializer::with_formatter(&mut out, SafeJson)).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 /// The probes as one object.

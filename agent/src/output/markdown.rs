@@ -12,7 +12,7 @@ use super::{
 use crate::snapshot::Snapshot;
 
 /// Writes all of it.
-pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot<'_>, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "# TCP connections\n\n{}\n", escaped(&top_text::summary(snapshot)))?;
     if let Some(losses) = losses(&snapshot.losses) {
         writeln!(out, "**Lost:** {losses}\n")?;
@@ -26,8 +26,8 @@ pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::R
     writeln!(out)?;
     row(out, COLUMNS.iter().map(|column| column.title.to_owned()))?;
     row(out, COLUMNS.iter().map(|column| if column.is_number() { "--:" } else { "---" }.to_owned()))?;
-    for edge in &snapshot.edges {
-        row(out, COLUMNS.iter().map(|column| escaped(&(column.cell)(edge, screen, usize::MAX).0)))?;
+    for edge in snapshot.edges.iter() {
+        row(out, COLUMNS.iter().map(|column| escaped(&(column.cell)(&edge, screen, usize::MAX).0)))?;
     }
     for part in parts(snapshot) {
         writeln!(out, "\n## {}\n", part.title)?;

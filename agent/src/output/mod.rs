@@ -49,6 +49,9 @@ pub type NewTrace = fn(&Screen) -> Box<dyn TraceOutput>;
 /// Prints one value of `T`.
 pub type Writer<T> = fn(&T, &Screen, &mut dyn Write) -> io::Result<()>;
 
+/// Prints a snapshot, borrowed or owned.
+pub type SnapshotWriter = fn(&Snapshot<'_>, &Screen, &mut dyn Write) -> io::Result<()>;
+
 /// A format and what it can print; `None` for what it cannot.
 pub struct Output {
     /// Its name, as `--format` takes it.
@@ -56,9 +59,9 @@ pub struct Output {
     /// Connections one by one.
     pub trace: Option<NewTrace>,
     /// A snapshot as a table of edges.
-    pub top: Option<Writer<Snapshot>>,
+    pub top: Option<SnapshotWriter>,
     /// A snapshot as a whole.
-    pub audit: Option<Writer<Snapshot>>,
+    pub audit: Option<SnapshotWriter>,
     /// How the probes stand.
     pub doctor: Option<Writer<Vec<ProbeStatus>>>,
 }

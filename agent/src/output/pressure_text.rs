@@ -28,7 +28,7 @@ pub struct Part {
 }
 
 /// What there is to tell beside the edges.
-pub fn parts(snapshot: &Snapshot) -> Vec<Part> {
+pub fn parts(snapshot: &Snapshot<'_>) -> Vec<Part> {
     let chains = snapshot.chains.as_deref().unwrap_or_default();
     let mut parts = vec![Part { title: "In front and behind", lines: chain_lines(chains) }];
     if let Some(pressure) = &snapshot.pressure {

@@ -14,9 +14,15 @@ fn is_dangerous(c: char) -> bool {
     c.is_control() || turns
 }
 
+/// Whether no character of `text` is dangerous. Nearly all text is plain, which many bytes at a time can tell.
+fn is_safe(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.wrapping_sub(b' ') < 0x7f - b' ';
+    text.bytes().fold(true, |all, byte| all & is_plain(byte)) || !text.contains(is_dangerous)
+}
+
 /// `text` with each dangerous character written as `\u{…}`.
 pub fn safe(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_dangerous) {
+    if is_safe(text) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
@@ -31,7 +37,7 @@ pub struct SafeJson;
 
 impl Formatter for SafeJson {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if !fragment.contains(is_dangerous) {
+        if is_safe(fragment) {
             return writer.write_all(fragment.as_bytes());
         }
         let mut out = String::with_capacity(fragment.len() + 8);

@@ -1,5 +1,7 @@
 //! Golden tests: from a record's bytes to what is printed.
 
+use std::borrow::Cow;
+
 use jiff::{Timestamp, tz::TimeZone};
 use redial_common::{
     record::conn::{Conn, flag},
@@ -175,7 +177,7 @@ TIME     PROCESS[PID]    REMOTE             ENDED      LIFE  CONN EXCH SENT/RECV
     assert_eq!(trace("text", 80, &[client(), refused(), server(), v6]), expected);
 }
 
-fn snapshot() -> Snapshot {
+fn snapshot() -> Snapshot<'static> {
     let (mut ended, mut live) = (State::new(100, By::Edge), State::new(100, By::Edge));
     for _ in 0..30 {
         ended.ended(&client(), &curl());
@@ -199,7 +201,7 @@ fn snapshot() -> Snapshot {
         left_out: LeftOut::default(),
         tables: None,
     };
-    build(frame, &ended, &live, &|_| None)
+    build(frame, Cow::Owned(ended), Cow::Owned(live), &|_| None)
 }
 
 fn top(width: usize) -> String {

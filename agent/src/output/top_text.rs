@@ -46,14 +46,14 @@ fn process(edge: &Edge, _: &Screen, width: usize) -> Cell {
     plain(cut(&program(&edge.process), width))
 }
 
-fn remote(edge: &Edge, _: &Screen, _: usize) -> Cell {
+fn remote(edge: &Edge, _: &Screen, width: usize) -> Cell {
     let place = match (&edge.remote, edge.local_port) {
         (Some(remote), _) => endpoint(remote.addr, remote.port, remote.name.as_deref()),
         (None, Some(port)) => format!(":{port}"),
         (None, None) if edge.process.kind == OwnerKind::Other => "~other".to_owned(),
         (None, None) => "*".to_owned(),
     };
-    plain(format!("{} {place}", arrow(edge.role)))
+    plain(cut(&format!("{} {place}", arrow(edge.role)), width))
 }
 
 fn opened_per_s(edge: &Edge, _: &Screen, _: usize) -> Cell {
@@ -130,7 +130,7 @@ fn netns(edge: &Edge, _: &Screen, _: usize) -> Cell {
 }
 
 /// All edges together, in a line.
-pub fn summary(snapshot: &Snapshot) -> String {
+pub fn summary(snapshot: &Snapshot<'_>) -> String {
     let totals = &snapshot.totals;
     let per_s = |n: u64| if snapshot.window_s > 0.0 { rate(n as f64 / snapshot.window_s) } else { known(None, rate) };
     format!(
@@ -146,7 +146,7 @@ pub fn summary(snapshot: &Snapshot) -> String {
 }
 
 /// Writes a line for the host, what is missing if anything is, and the table.
-pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot<'_>, screen: &Screen, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", summary(snapshot))?;
     if let Some(losses) = losses(&snapshot.losses) {
         writeln!(out, "{}", screen.paint(&format!("lost: {losses}"), Tone::Bad))?;
@@ -161,7 +161,7 @@ pub fn write(snapshot: &Snapshot, screen: &Screen, out: &mut dyn Write) -> io::R
     let layout = Layout::new(COLUMNS, screen.width);
     layout.head(screen, out)?;
     for edge in snapshot.edges.iter().take(screen.rows) {
-        layout.row(edge, screen, out)?;
+        layout.row(&edge, screen, out)?;
     }
     let hidden = snapshot.edges.len().saturating_sub(screen.rows);
     if hidden > 0 {

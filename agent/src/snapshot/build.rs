@@ -1,28 +1,30 @@
 //! From the state to a snapshot.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashMap},
+    borrow::Cow,
     net::{IpAddr, SocketAddr},
 };
 
+use foldhash::{HashMap, HashSet};
 use redial_common::tcp::{closed_by, failed_by};
 
 use super::{
     SCHEMA, Snapshot,
-    chain::chains,
-    distribution::{Distribution, seconds},
-    edge::{ClosedBy, Counts, Edge, FailedBy, InFlight, OwnerKind, Peer, Process, Remote},
+    chain::Chains,
+    distribution::seconds,
+    edge::{ClosedBy, Counts, FailedBy},
+    edges::{Edges, Seat, seats},
     host::{HostTables, Ports, pressure, scarcest},
     losses::{LeftOut, Losses},
+    order::Order,
 };
 use crate::{
-    enrich::{Owner, role::Role},
+    enrich::role::Role,
     host::ports::PortUse,
     intake::limit::SelfLimit,
     kernel::status::ProbeStatus,
     state::{
-        State, edge,
+        State,
         key::{By, EdgeKey, Place},
         tally::Tally,
         time_wait::EdgeHash,
@@ -50,45 +52,42 @@ pub struct Frame<'a> {
 }
 
 /// The snapshot of connections that ended (`ended`) and that live (`live`). `name_of` names addresses.
-pub fn build(frame: Frame<'_>, ended: &State, live: &State, name_of: &dyn Fn(IpAddr) -> Option<String>) -> Snapshot {
+pub fn build<'a>(
+    frame: Frame<'_>,
+    ended: Cow<'a, State>,
+    live: Cow<'a, State>,
+    name_of: &dyn Fn(IpAddr) -> Option<String>,
+) -> Snapshot<'a> {
     let window_s = seconds(frame.window_ns);
     let mut totals = Tally::default();
-    let mut edges = Vec::new();
     let mut tables = frame.tables.map(Tables::new);
-    let mut add = |key: &EdgeKey, totals_of_edge: &edge::Edge| {
-        totals.merge(&totals_of_edge.tally);
-        let mut edge = edge(key, totals_of_edge, window_s, name_of);
+    let mut chains = (ended.by() == By::Edge).then(Chains::default);
+    let mut names = HashMap::default();
+    let mut seats = seats(&ended, &live);
+    let mut order = Order::with_capacity(seats.len());
+    for seat in &mut seats {
+        let row = seat.row(&ended, &live);
+        let tally = row.tally();
+        totals.merge(&tally);
         if let Some(tables) = &mut tables {
-            tables.complete(&mut edge, key, ended.hash(key), window_s);
+            tables.complete(seat, row.key, tally.counts.time_wait, || ended.hash(row.key));
         }
-        edges.push(edge);
-    };
-    for (key, edge) in ended.edges() {
-        match live.get(key) {
-            None => add(key, edge),
-            Some(more) => {
-                let mut both = edge.clone();
-                both.merge(more);
-                add(key, &both);
+        if let Some(chains) = &mut chains {
+            chains.add(row, &tally.counts);
+        }
+        row.each_address(|address| {
+            if let Some(name) = name_of(address) {
+                names.insert(address, name);
             }
-        }
+        });
+        order.add(&row, &tally);
     }
-    live.edges().filter(|(key, _)| ended.get(key).is_none()).for_each(|(key, edge)| add(key, edge));
     if let Some(tables) = tables {
-        tables.add_rest(&mut edges);
+        tables.forecast(&mut seats, &ended, &live, window_s);
+        tables.add_rest(&mut seats, &ended, &live);
     }
-    edges.sort_by_cached_key(|edge| {
-        let process = (edge.process.exe.clone(), edge.process.comm.clone(), edge.process.kind);
-        let remote = edge.remote.as_ref().map(|remote| (remote.addr, remote.port));
-        (
-            Reverse((edge.counts.opened, edge.counts.failed, edge.counts.open)),
-            process,
-            edge.role,
-            remote,
-            edge.local_port,
-            edge.netns,
-        )
-    });
+    let chains = chains.map(Chains::finish);
+    let seats = order.sorted().map(|position| seats[position]).collect();
     Snapshot {
         schema: SCHEMA,
         window_s,
@@ -101,8 +100,8 @@ pub fn build(frame: Frame<'_>, ended: &State, live: &State, name_of: &dyn Fn(IpA
         left_out: frame.left_out,
         edges_folded: ended.edges_folded + live.edges_folded,
         totals: Counts { time_wait: frame.tables.map(HostTables::time_wait), ..counts(&totals, window_s) },
-        chains: (ended.by() == By::Edge).then(|| chains(&edges)),
-        edges,
+        chains,
+        edges: Edges { ended, live, seats, names, window_s },
         repaired: frame.repaired,
         pressure: frame.tables.map(|tables| pressure(tables, window_s)),
         findings: None,
@@ -111,41 +110,69 @@ pub fn build(frame: Frame<'_>, ended: &State, live: &State, name_of: &dyn Fn(IpA
 
 /// The host's tables while they are joined with the edges.
 struct Tables<'a> {
-    read: BTreeSet<u32>,
+    read: HashSet<u32>,
     time_wait: HashMap<EdgeHash, (Role, u64)>,
     ports: HashMap<(u32, SocketAddr), PortUse>,
+    /// Sockets that went to TIME-WAIT, by the remote that they keep a port for, whatever the program.
+    gone: HashMap<(u32, SocketAddr), u64>,
     host: &'a HostTables<'a>,
 }
 
 impl<'a> Tables<'a> {
     fn new(host: &'a HostTables<'a>) -> Self {
         let read = host.last.namespaces.iter().map(|namespace| namespace.netns).collect();
-        Self { read, time_wait: host.time_wait.clone(), ports: scarcest(host.last), host }
+        let time_wait = host.time_wait.iter().map(|(&edge, &held)| (edge, held)).collect();
+        let ports = scarcest(host.last).into_iter().collect();
+        Self { read, time_wait, ports, gone: HashMap::default(), host }
     }
 
-    /// Writes what the tables say of an edge.
-    fn complete(&mut self, edge: &mut Edge, key: &EdgeKey, hash: EdgeHash, window_s: f64) {
-        let held = self.time_wait.remove(&hash).map_or(0, |(_, held)| held);
+    /// Writes what the tables say of an edge, of which `went` sockets went to TIME-WAIT.
+    fn complete(&mut self, seat: &mut Seat, key: &EdgeKey, went: u64, hash: impl FnOnce() -> EdgeHash) {
+        let held = if self.time_wait.is_empty() { None } else { self.time_wait.remove(&hash()) };
+        let held = held.map_or(0, |(_, held)| held);
         // Edges that are folded over namespaces have none.
         let was_read = key.netns == 0 || self.read.contains(&key.netns);
-        edge.counts.time_wait = was_read.then_some(held);
+        seat.time_wait = was_read.then_some(held);
         if let Place::Remote(addr, port) = key.place
             && key.role == Role::Client
+            && was_read
             && let Some(namespace) = self.host.last.namespace(key.netns)
         {
             let unused = || namespace.ports.as_ref().map(|ports| PortUse { used: 0, available: ports.capacity() });
-            let ports = self.ports.get(&(key.netns, SocketAddr::new(addr, port))).copied().or_else(unused);
-            let per_s = if window_s > 0.0 { edge.counts.time_wait_inferred as f64 / window_s } else { 0.0 };
-            edge.ports = ports.map(|ports| Ports::new(ports, per_s));
+            let remote = (key.netns, SocketAddr::new(addr, port));
+            seat.ports = self.ports.get(&remote).copied().or_else(unused).map(Ports::new);
+            if went > 0 {
+                *self.gone.entry(remote).or_default() += went;
+            }
+        }
+    }
+
+    /// Says of edges when their remote has no ports left, by what all edges to it leave behind.
+    fn forecast(&self, seats: &mut [Seat], ended: &State, live: &State, window_s: f64) {
+        if self.gone.is_empty() || window_s <= 0.0 {
+            return;
+        }
+        for seat in seats {
+            let key = seat.row(ended, live).key;
+            if let Some(ports) = seat.ports
+                && let Place::Remote(addr, port) = key.place
+                && let Some(went) = self.gone.get(&(key.netns, SocketAddr::new(addr, port)))
+                && let Some(rules) = self.host.last.namespace(key.netns).and_then(|one| one.ports.as_ref())
+            {
+                seat.ports = Some(ports.with_churn(*went as f64 / window_s, rules.held(addr)));
+            }
         }
     }
 
     /// What belongs to edges that have no row of their own any more is in those for all others.
-    fn add_rest(self, edges: &mut [Edge]) {
+    fn add_rest(self, seats: &mut [Seat], ended: &State, live: &State) {
         for (role, held) in self.time_wait.into_values() {
-            let other = edges.iter_mut().find(|edge| edge.process.kind == OwnerKind::Other && edge.role == role);
+            let other = seats.iter_mut().find(|seat| {
+                let key = seat.row(ended, live).key;
+                key.is_other && key.role == role
+            });
             if let Some(other) = other {
-                other.counts.time_wait = Some(other.counts.time_wait.unwrap_or(0) + held);
+                other.time_wait = Some(other.time_wait.unwrap_or(0) + held);
             }
         }
     }
@@ -202,67 +229,6 @@ pub fn counts(tally: &Tally, window_s: f64) -> Counts {
     }
 }
 
-fn process(key: &EdgeKey, edge: &edge::Edge) -> Process {
-    Process {
-        kind: match &key.owner {
-            _ if key.is_other => OwnerKind::Other,
-            Some(_) if key.pid.is_some() => OwnerKind::Process,
-            Some(owner) => OwnerKind::from(owner),
-            None if key.name.is_some() => OwnerKind::Program,
-            None => OwnerKind::Any,
-        },
-        exe: match &key.owner {
-            _ if key.is_other => Some("~other".to_owned()),
-            Some(Owner::Executable(exe)) => Some(exe.to_string()),
-            Some(Owner::Named(_) | Owner::Kernel | Owner::NotAccepted | Owner::Unknown) | None => None,
-        },
-        comm: key.name.as_ref().or(edge.comm.as_ref().filter(|_| key.owner.is_some())).map(ToString::to_string),
-        container: key.container.as_ref().map(|container| container.id.to_string()),
-        pod: match &key.container {
-            Some(container) => container.pod_uid.as_ref().map(ToString::to_string),
-            None => key.pod.as_ref().map(ToString::to_string),
-        },
-        pids: Some(edge.pids.count()).filter(|&count| count > 0),
-        pid: key.pid.or_else(|| edge.pids.only()),
-    }
-}
-
-fn edge(key: &EdgeKey, edge: &edge::Edge, window_s: f64, name_of: &dyn Fn(IpAddr) -> Option<String>) -> Edge {
-    let turns = Distribution::of(&edge.turns);
-    let server = key.role == Role::Server;
-    let tally = &edge.tally;
-    Edge {
-        process: process(key, edge),
-        netns: (key.netns != 0).then_some(key.netns),
-        role: key.role,
-        remote: match key.place {
-            Place::Remote(addr, port) => Some(Remote { addr, port, name: name_of(addr) }),
-            Place::LocalPort(_) | Place::Any => None,
-        },
-        ports: None,
-        local_port: match key.place {
-            Place::LocalPort(port) => Some(port),
-            Place::Remote(..) | Place::Any => None,
-        },
-        peers: server.then(|| {
-            let peers = edge.peers.top().into_iter();
-            peers
-                .map(|peer| Peer { addr: peer.address, name: name_of(peer.address), connections: peer.connections() })
-                .collect()
-        }),
-        counts: counts(tally, window_s),
-        lifetime_s: Distribution::of(&edge.lifetime),
-        connect_s: Distribution::of(&edge.connect),
-        idle_before_reuse_s: Distribution::of(&edge.idle_before_reuse),
-        idle_at_close_s: Distribution::of(&edge.idle_at_close),
-        first_response_s: Distribution::of(&edge.first_response),
-        reused_response_s: if server { None } else { turns },
-        service_s: if server { turns } else { None },
-        in_flight: (tally.counts.timed > 0 && window_s > 0.0)
-            .then(|| InFlight { mean: seconds(tally.counts.busy_ns) / window_s, max: None }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -273,7 +239,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::enrich::Identity;
+    use crate::enrich::{Identity, Owner};
 
     fn frame() -> Frame<'static> {
         Frame {
@@ -313,21 +279,22 @@ mod tests {
         let who = identity(Owner::Executable(Arc::from("/bin/a")));
         ended.ended(&conn(flag::TURNS_WATCHED | flag::FINAL_READ), &who);
         live.live(&Conn { end_ns: 0, exchanges: 6, ..conn(flag::TURNS_WATCHED) }, &who);
-        let snapshot = build(frame(), &ended, &live, &|_| Some("web".to_owned()));
+        let snapshot = build(frame(), Cow::Owned(ended), Cow::Owned(live), &|_| Some("web".to_owned()));
         assert_eq!(snapshot.edges.len(), 1);
-        let counts = &snapshot.edges[0].counts;
+        let edge = snapshot.edges.iter().next().unwrap();
+        let counts = &edge.counts;
         assert_eq!((counts.opened, counts.closed, counts.open, counts.exchanges), (2, 1, 1, Some(8)));
         assert_eq!((counts.opened_per_s, counts.exchanges_per_connection), (Some(1.0), Some(4.0)));
         assert_eq!(counts.reuse_ratio, Some(0.75));
         assert_eq!(snapshot.totals, *counts);
-        assert_eq!(snapshot.edges[0].remote.as_ref().unwrap().name.as_deref(), Some("web"));
+        assert_eq!(edge.remote.as_ref().unwrap().name.as_deref(), Some("web"));
     }
 
     #[test]
     fn what_was_not_measured_is_null() {
         let mut ended = State::new(10, By::Edge);
         ended.ended(&conn(flag::NO_OFFSETS), &identity(Owner::NotAccepted));
-        let snapshot = build(frame(), &ended, &State::new(10, By::Edge), &|_| None);
+        let snapshot = build(frame(), Cow::Owned(ended), Cow::Owned(State::new(10, By::Edge)), &|_| None);
         let json = serde_json::to_value(&snapshot).unwrap();
         let edge = &json["edges"][0];
         for name in ["exchanges", "exchanges_per_connection", "reuse_ratio", "unused", "bytes_sent", "retransmits"] {

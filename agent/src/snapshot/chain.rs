@@ -1,10 +1,13 @@
 //! What stands between connections that come in and those that go out: a program that is server and client at once.
 
-use std::{cmp::Reverse, collections::BTreeMap};
-
+use foldhash::HashMap;
+use redial_common::counts::Counts;
 use serde::Serialize;
 
-use super::edge::{Edge, OwnerKind, Process};
+use super::{
+    edge::{OwnerKind, Process},
+    row::Row,
+};
 use crate::enrich::role::Role;
 
 /// One side of a chain.
@@ -35,58 +38,109 @@ pub struct Chain {
     pub opened_per_inbound_exchange: Option<f64>,
 }
 
-#[derive(Default)]
-struct Sides<'a> {
-    process: Option<&'a Process>,
-    inbound: Vec<&'a Edge>,
-    outbound: Vec<&'a Edge>,
+/// How many processes of a side are remembered.
+const MAX_PIDS: usize = 64;
+
+/// The sums of one side.
+#[derive(Clone, Debug, Default)]
+struct Sum {
+    /// Its processes, the first of them.
+    pids: Vec<u32>,
+    edges: u64,
+    open_at_start: u64,
+    opened: u64,
+    /// Of the edges where they are known.
+    exchanges: u64,
+    /// Edges where they are not.
+    unknown: u64,
 }
 
-fn side(edges: &[&Edge]) -> Side {
-    let sum = |of: fn(&Edge) -> u64| edges.iter().map(|edge| of(edge)).sum::<u64>();
-    let exchanges = edges.iter().map(|edge| edge.counts.exchanges).sum::<Option<u64>>();
-    let (open_at_start, opened) = (sum(|edge| edge.counts.open_at_start), sum(|edge| edge.counts.opened));
-    let connections = open_at_start + opened;
-    Side {
-        open_at_start,
-        opened,
-        exchanges,
-        exchanges_per_connection: exchanges
-            .filter(|_| connections > 0)
-            .map(|exchanges| exchanges as f64 / connections as f64),
-    }
-}
-
-/// The chains among `edges`, those that open most behind first.
-pub fn chains(edges: &[Edge]) -> Vec<Chain> {
-    let mut programs: BTreeMap<_, Sides<'_>> = BTreeMap::new();
-    for edge in edges.iter().filter(|edge| edge.process.kind == OwnerKind::Program) {
-        let process = &edge.process;
-        // Where the executable is not known, the name is what identifies the program.
-        let program = process.exe.as_ref().or(process.comm.as_ref());
-        let sides = programs.entry((program, &process.container, edge.netns)).or_default();
-        sides.process.get_or_insert(process);
-        match edge.role {
-            Role::Server => sides.inbound.push(edge),
-            Role::Client => sides.outbound.push(edge),
-            Role::Unknown => {}
+impl Sum {
+    fn add(&mut self, counts: &Counts) {
+        self.edges += 1;
+        self.open_at_start += counts.open_at_start;
+        self.opened += counts.opened;
+        if counts.watched > 0 {
+            self.exchanges += counts.exchanges;
+        } else {
+            self.unknown += 1;
         }
     }
-    let mut chains: Vec<Chain> = programs
-        .into_iter()
-        .filter(|(_, sides)| !sides.inbound.is_empty() && !sides.outbound.is_empty())
-        .filter_map(|((.., netns), sides)| {
-            let (inbound, outbound) = (side(&sides.inbound), side(&sides.outbound));
-            let per_exchange = inbound.exchanges.filter(|&count| count > 0);
-            Some(Chain {
-                process: Process { pids: None, pid: None, ..sides.process?.clone() },
-                netns,
-                inbound,
-                outbound,
-                opened_per_inbound_exchange: per_exchange.map(|count| outbound.opened as f64 / count as f64),
+
+    fn note(&mut self, pids: &[u32]) {
+        for pid in pids {
+            if self.pids.len() < MAX_PIDS && !self.pids.contains(pid) {
+                self.pids.push(*pid);
+            }
+        }
+    }
+
+    /// Whether a process of this side may be one of the other, too: not all of many are remembered.
+    fn meets(&self, other: &Self) -> bool {
+        let is_many = |sum: &Self| sum.pids.len() >= MAX_PIDS;
+        is_many(self) || is_many(other) || self.pids.iter().any(|pid| other.pids.contains(pid))
+    }
+
+    fn side(&self) -> Side {
+        let exchanges = (self.unknown == 0).then_some(self.exchanges);
+        let connections = self.open_at_start + self.opened;
+        Side {
+            open_at_start: self.open_at_start,
+            opened: self.opened,
+            exchanges,
+            exchanges_per_connection: exchanges
+                .filter(|_| connections > 0)
+                .map(|exchanges| exchanges as f64 / connections as f64),
+        }
+    }
+}
+
+/// What tells programs apart: where the executable is not known, the name does; then container and network namespace.
+type Program<'a> = (Option<&'a str>, Option<&'a str>, u32);
+
+/// Finds the chains among edges.
+#[derive(Default)]
+pub struct Chains<'a> {
+    programs: HashMap<Program<'a>, (Row<'a>, Sum, Sum)>,
+}
+
+impl<'a> Chains<'a> {
+    /// Takes in one edge.
+    pub fn add(&mut self, row: Row<'a>, counts: &Counts) {
+        if row.kind() != OwnerKind::Program || row.key.role == Role::Unknown {
+            return;
+        }
+        let program = row.executable().or(row.comm()).map(AsRef::as_ref);
+        let container = row.key.container.as_ref().map(|container| &*container.id);
+        let program = (program, container, row.key.netns);
+        let (_, inbound, outbound) =
+            self.programs.entry(program).or_insert_with(|| (row, Sum::default(), Sum::default()));
+        let side = if row.key.role == Role::Server { inbound } else { outbound };
+        side.add(counts);
+        side.note(row.pids().latest());
+    }
+
+    /// The chains, those that open most behind first: of programs of which a process does both.
+    pub fn finish(self) -> Vec<Chain> {
+        let chains = self
+            .programs
+            .into_iter()
+            .filter(|(_, (_, inbound, outbound))| inbound.edges > 0 && outbound.edges > 0 && inbound.meets(outbound));
+        let mut chains: Vec<_> = chains
+            .map(|(program, (row, inbound, outbound))| {
+                let (inbound, outbound) = (inbound.side(), outbound.side());
+                let per_exchange = inbound.exchanges.filter(|&count| count > 0);
+                let chain = Chain {
+                    process: Process { pids: None, pid: None, ..row.process() },
+                    netns: (program.2 != 0).then_some(program.2),
+                    inbound,
+                    outbound,
+                    opened_per_inbound_exchange: per_exchange.map(|count| outbound.opened as f64 / count as f64),
+                };
+                (program, chain)
             })
-        })
-        .collect();
-    chains.sort_by_key(|chain| Reverse(chain.outbound.opened));
-    chains
+            .collect();
+        chains.sort_unstable_by(|(a, one), (b, other)| (other.outbound.opened, a).cmp(&(one.outbound.opened, b)));
+        chains.into_iter().map(|(_, chain)| chain).collect()
+    }
 }

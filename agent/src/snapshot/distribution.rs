@@ -28,16 +28,29 @@ pub struct Distribution {
 impl Distribution {
     /// Reads a histogram; `None` when it is empty: nothing was measured.
     pub fn of(histogram: &Histogram) -> Option<Self> {
-        let percentile = |share| histogram.percentile(share).map(seconds);
+        let [p50, p95, p99] = histogram.percentiles([0.5, 0.95, 0.99])?.map(seconds);
         Some(Self {
             count: histogram.count(),
             mean: histogram.sum() as f64 / histogram.count() as f64 / 1e9,
-            p50: percentile(0.5)?,
-            p95: percentile(0.95)?,
-            p99: percentile(0.99)?,
+            p50,
+            p95,
+            p99,
             max: seconds(histogram.max()),
             bound: histogram.bound(),
         })
+    }
+
+    /// Reads two histograms as one.
+    pub fn of_both(one: &Histogram, other: Option<&Histogram>) -> Option<Self> {
+        match other.filter(|other| !other.is_empty()) {
+            None => Self::of(one),
+            Some(other) if one.is_empty() => Self::of(other),
+            Some(other) => {
+                let mut both = one.clone();
+                both.merge(other);
+                Self::of(&both)
+            }
+        }
     }
 
     /// Reads the distribution within one connection, with one more duration where there is one.

@@ -1,6 +1,6 @@
 //! One edge as it is shown: the names here are the names in JSON.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
@@ -104,7 +104,7 @@ pub struct Counts {
 }
 
 /// Whose an edge is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnerKind {
     /// A program's.
@@ -154,13 +154,13 @@ pub struct Process {
     /// Whose it is.
     pub kind: OwnerKind,
     /// Its executable; `~other` for the edge of all that found no room.
-    pub exe: Option<String>,
+    pub exe: Option<Arc<str>>,
     /// The latest name of a process of it.
-    pub comm: Option<String>,
+    pub comm: Option<Arc<str>>,
     /// The id of its container; `None` on the host and when not known.
-    pub container: Option<String>,
+    pub container: Option<Arc<str>>,
     /// The uid of its pod.
-    pub pod: Option<String>,
+    pub pod: Option<Arc<str>>,
     /// How many processes; `None` where none was seen.
     pub pids: Option<u64>,
     /// The process, when there is one.

@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -138,15 +139,19 @@ pub struct Ports {
     pub exhausted_in_s: Option<f64>,
 }
 
-/// How long a socket stays in TIME-WAIT (TCP_TIMEWAIT_LEN), seconds.
-const TIME_WAIT_S: f64 = 60.0;
-
 impl Ports {
-    /// The ports of an edge that leaves `per_s` sockets in TIME-WAIT by the second.
-    pub fn new(ports: PortUse, per_s: f64) -> Self {
-        let capacity = f64::from(ports.used + ports.available);
-        let exhausted_in_s = (per_s * TIME_WAIT_S > capacity).then(|| f64::from(ports.available) / per_s);
-        Self { used: ports.used, available: ports.available, exhausted_in_s }
+    /// The ports of a remote.
+    pub fn new(ports: PortUse) -> Self {
+        Self { used: ports.used, available: ports.available, exhausted_in_s: None }
+    }
+
+    /// The same, where `per_s` connections to the remote leave a socket in TIME-WAIT by the second, which keeps its port
+    /// for `held`: ports run out where more are kept in that time than there are.
+    #[must_use]
+    pub fn with_churn(self, per_s: f64, held: Duration) -> Self {
+        let kept = per_s * held.as_secs_f64();
+        let runs_out = kept > f64::from(self.used + self.available);
+        Self { exhausted_in_s: runs_out.then(|| f64::from(self.available) / per_s), ..self }
     }
 }
 

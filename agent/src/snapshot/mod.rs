@@ -5,15 +5,19 @@ pub mod chain;
 pub mod connection;
 pub mod distribution;
 pub mod edge;
+pub mod edges;
 pub mod host;
 pub mod losses;
+pub mod order;
+pub mod row;
 pub mod summary;
 
 use serde::Serialize;
 
 use crate::{intake::limit::SelfLimit, kernel::status::ProbeStatus};
 use chain::Chain;
-use edge::{Counts, Edge};
+use edge::Counts;
+use edges::Edges;
 use host::Pressure;
 use losses::{LeftOut, Losses};
 
@@ -22,7 +26,7 @@ pub const SCHEMA: u32 = 1;
 
 /// Totals of all connections that ended and of those that live, each counted once.
 #[derive(Clone, Debug, Serialize)]
-pub struct Snapshot {
+pub struct Snapshot<'a> {
     /// [`SCHEMA`].
     pub schema: u32,
     /// How long was observed, seconds.
@@ -48,7 +52,7 @@ pub struct Snapshot {
     /// All edges together.
     pub totals: Counts,
     /// The edges, most opened first.
-    pub edges: Vec<Edge>,
+    pub edges: Edges<'a>,
     /// Programs that are server and client; `None` where edges are folded otherwise than by program.
     pub chains: Option<Vec<Chain>>,
     /// The host's tables; `None` where they were not read.

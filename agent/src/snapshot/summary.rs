@@ -31,7 +31,7 @@ pub struct Summary {
 
 impl Summary {
     /// The summary of a trace that ends in `snapshot`.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub fn of(snapshot: &Snapshot<'_>) -> Self {
         Self {
             event: "summary",
             window_s: snapshot.window_s,

@@ -1,15 +1,11 @@
-//! Durations of one edge: a sparse log-linear histogram with a stated error, in bounded memory.
+//! Durations of one edge: a few as they are, more of them in buckets.
 
-use redial_common::dist::{BUCKETS, Dist, UNIT_SHIFT};
+use redial_common::dist::Dist;
 
-/// Linear parts of each power of two at first, as a power of two itself: 16 parts.
-const FINEST: u8 = 4;
+use super::binned::Binned;
 
-/// How many buckets are kept before the resolution is halved. Each takes 8 bytes.
-const MAX_BINS: usize = 96;
-
-/// A bucket's number and how many values it holds share a word: the number above, so that words are in its order.
-const COUNT_BITS: u32 = 48;
+/// How many durations are kept as they are: most edges have few connections.
+const EXACT: usize = 3;
 
 /// How far a percentile may be from the true one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,75 +18,35 @@ pub enum Bound {
 
 /// Durations in nanoseconds: count, sum and maximum exact, percentiles within [`Histogram::bound`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Histogram {
-    count: u64,
-    sum: u128,
-    max: u64,
-    /// log2 of how many parts a power of two has.
-    parts: u8,
-    /// Buckets that hold something, in order: [`COUNT_BITS`].
-    bins: Vec<u64>,
-    /// Values known only by the buckets of a [`Dist`].
-    coarse: Option<Box<[u64; BUCKETS]>>,
+pub struct Histogram(Values);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Values {
+    /// So many, in order of size; zeros behind.
+    Few(u8, [u64; EXACT]),
+    /// Any number.
+    Many(Box<Binned>),
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { count: 0, sum: 0, max: 0, parts: FINEST, bins: Vec::new(), coarse: None }
-    }
-}
-
-/// The bucket of `ns` with 2^`parts` parts to a power of two.
-fn bin_of(ns: u64, parts: u8) -> u16 {
-    let top = 63 - ns.max(1).leading_zeros();
-    let parts = u32::from(parts);
-    let index = if top < parts { ns } else { (u64::from(top - parts) << parts) + (ns >> (top - parts)) };
-    u16::try_from(index).unwrap_or(u16::MAX)
-}
-
-/// A bucket and its count in one word.
-fn packed(bin: u16, count: u64) -> u64 {
-    (u64::from(bin) << COUNT_BITS) | count
-}
-
-/// The bucket and the count in a word.
-fn unpacked(word: u64) -> (u16, u64) {
-    ((word >> COUNT_BITS) as u16, word & ((1 << COUNT_BITS) - 1))
-}
-
-/// The least value of a bucket and how many values it spans.
-fn span_of(bin: u16, parts: u8) -> (u64, u64) {
-    let (bin, parts) = (u64::from(bin), u32::from(parts));
-    let group = bin >> parts;
-    if group == 0 {
-        return (bin, 1);
-    }
-    let shift = group - 1;
-    let within = bin - (shift << parts);
-    (within << shift, 1 << shift)
-}
-
-/// The value that stands for a bucket of a [`Dist`]: the geometric middle of its bounds.
-fn coarse_middle(bucket: usize, max: u64) -> u64 {
-    let unit = 1_u64 << UNIT_SHIFT;
-    let low = unit << bucket;
-    if bucket == 0 {
-        unit
-    } else if bucket == BUCKETS - 1 {
-        ((low as f64) * (max.max(low) as f64)).sqrt() as u64
-    } else {
-        (low as f64 * std::f64::consts::SQRT_2) as u64
+        Self(Values::Few(0, [0; EXACT]))
     }
 }
 
 impl Histogram {
     /// Adds one duration.
     pub fn add(&mut self, ns: u64) {
-        self.count += 1;
-        self.sum += u128::from(ns);
-        self.max = self.max.max(ns);
-        self.put(bin_of(ns, self.parts), 1);
-        self.shrink();
+        match &mut self.0 {
+            Values::Few(count, values) if usize::from(*count) < EXACT => {
+                let known = usize::from(*count);
+                let at = values[..known].partition_point(|&value| value <= ns);
+                values.copy_within(at..known, at + 1);
+                values[at] = ns;
+                *count += 1;
+            }
+            _ => self.many().add(ns),
+        }
     }
 
     /// Adds the durations of a connection's or a fold's distribution. One or two of them are known exactly.
@@ -102,122 +58,82 @@ impl Histogram {
                 self.add(dist.max);
                 self.add(dist.sum.saturating_sub(dist.max));
             }
-            _ => {
-                self.count += u64::from(dist.count);
-                self.sum += u128::from(dist.sum);
-                self.max = self.max.max(dist.max);
-                let coarse = self.coarse.get_or_insert_default();
-                for (mine, theirs) in coarse.iter_mut().zip(dist.buckets) {
-                    *mine += u64::from(theirs);
-                }
-            }
+            _ => self.many().add_dist(dist),
         }
     }
 
     /// Adds all durations of `other`.
     pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.sum += other.sum;
-        self.max = self.max.max(other.max);
-        while self.parts > other.parts {
-            self.halve();
+        match &other.0 {
+            Values::Few(count, values) => values[..usize::from(*count)].iter().for_each(|&ns| self.add(ns)),
+            Values::Many(binned) => self.many().merge(binned),
         }
-        for (bin, count) in other.bins.iter().copied().map(unpacked) {
-            // The resolution may fall while this goes on, so each bucket is placed by its least value.
-            self.put(bin_of(span_of(bin, other.parts).0, self.parts), count);
-            self.shrink();
-        }
-        if let Some(theirs) = &other.coarse {
-            for (mine, theirs) in self.coarse.get_or_insert_default().iter_mut().zip(theirs.iter()) {
-                *mine += theirs;
-            }
-        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.0, Values::Few(0, _))
     }
 
     /// How many values.
     pub fn count(&self) -> u64 {
-        self.count
+        match &self.0 {
+            Values::Few(count, _) => u64::from(*count),
+            Values::Many(binned) => binned.count(),
+        }
     }
 
     /// Their sum, ns.
     pub fn sum(&self) -> u128 {
-        self.sum
+        match &self.0 {
+            Values::Few(_, values) => values.iter().copied().map(u128::from).sum(),
+            Values::Many(binned) => binned.sum(),
+        }
     }
 
     /// The greatest, ns.
     pub fn max(&self) -> u64 {
-        self.max
+        match &self.0 {
+            Values::Few(count, values) => values[..usize::from(*count)].last().copied().unwrap_or(0),
+            Values::Many(binned) => binned.max(),
+        }
     }
 
-    /// How far [`Histogram::percentile`] may be off.
+    /// How far [`Histogram::percentiles`] may be off.
     pub fn bound(&self) -> Bound {
-        match self.coarse {
-            Some(_) => Bound::FactorOfTwo,
-            None => Bound::Relative(0.5 / f64::from(1_u32 << self.parts)),
+        match &self.0 {
+            Values::Few(..) => Bound::Relative(0.0),
+            Values::Many(binned) => binned.bound(),
         }
     }
 
     /// The value that `share` (0 to 1) of all values do not exceed, ns; `None` without values.
     pub fn percentile(&self, share: f64) -> Option<u64> {
-        if self.count == 0 {
-            return None;
-        }
-        let mut buckets: Vec<(u64, u64)> = self
-            .bins
-            .iter()
-            .map(|&word| {
-                let (bin, count) = unpacked(word);
-                let (low, width) = span_of(bin, self.parts);
-                (low + (width - 1) / 2, count)
-            })
-            .collect();
-        if let Some(coarse) = &self.coarse {
-            buckets.extend(coarse.iter().enumerate().map(|(i, &count)| (coarse_middle(i, self.max), count)));
-            buckets.sort_unstable();
-        }
-        let rank = ((share * self.count as f64).ceil() as u64).clamp(1, self.count);
-        if rank == self.count {
-            return Some(self.max);
-        }
-        let mut below = 0;
-        for (value, count) in buckets {
-            below += count;
-            if below >= rank {
-                return Some(value.min(self.max));
+        self.percentiles([share]).map(|[value]| value)
+    }
+
+    /// The values that each of `shares` (0 to 1, rising) of all values do not exceed, ns; `None` without values.
+    pub fn percentiles<const N: usize>(&self, shares: [f64; N]) -> Option<[u64; N]> {
+        match &self.0 {
+            Values::Few(0, _) => None,
+            Values::Few(count, values) => {
+                let rank = |share: f64| ((share * f64::from(*count)).ceil() as usize).clamp(1, usize::from(*count));
+                Some(shares.map(|share| values[rank(share) - 1]))
             }
-        }
-        Some(self.max)
-    }
-
-    fn put(&mut self, bin: u16, count: u64) {
-        let least = packed(bin, 0);
-        let at = self.bins.partition_point(|&word| word < least);
-        match self.bins.get_mut(at) {
-            // 2^48 values would take a host years: the count never reaches the bucket's number.
-            Some(word) if *word >> COUNT_BITS == u64::from(bin) => *word += count,
-            _ => {
-                if self.bins.is_empty() {
-                    // Most edges have few connections.
-                    self.bins.reserve_exact(1);
-                }
-                self.bins.insert(at, packed(bin, count));
-            }
+            Values::Many(binned) => Some(binned.percentiles(shares)),
         }
     }
 
-    fn shrink(&mut self) {
-        while self.bins.len() > MAX_BINS && self.parts > 0 {
-            self.halve();
+    /// The buckets, which take in what was kept as it was.
+    fn many(&mut self) -> &mut Binned {
+        if let Values::Few(count, values) = self.0 {
+            let mut binned = Binned::default();
+            values[..usize::from(count)].iter().for_each(|&ns| binned.add(ns));
+            self.0 = Values::Many(Box::new(binned));
         }
-    }
-
-    /// Halves the resolution, and with it roughly the memory.
-    fn halve(&mut self) {
-        let bins = std::mem::take(&mut self.bins);
-        let finer = self.parts;
-        self.parts -= 1;
-        for (bin, count) in bins.into_iter().map(unpacked) {
-            self.put(bin_of(span_of(bin, finer).0, self.parts), count);
+        match &mut self.0 {
+            Values::Many(binned) => binned,
+            Values::Few(..) => unreachable!("they were turned into buckets above"),
         }
     }
 }
@@ -255,38 +171,6 @@ mod tests {
     }
 
     #[test]
-    fn every_value_is_in_its_bucket() {
-        for parts in 0..=FINEST {
-            for ns in (0..200).chain([1_000, 65_535, 65_536, 1 << 40, u64::MAX]) {
-                let (low, width) = span_of(bin_of(ns, parts), parts);
-                assert!(low <= ns && ns - low < width, "{ns} with {parts}: {low} + {width}");
-            }
-        }
-    }
-
-    #[test]
-    fn percentiles_keep_their_bound_while_memory_is_bounded() {
-        for (seed, spread) in [(1, 10), (2, 100), (3, 1_000_000), (4, 1 << 40)] {
-            let mut histogram = Histogram::default();
-            let mut values: Vec<u64> = numbers(seed).take(5_000).map(|x| 20_000 + x % spread).collect();
-            values.iter().for_each(|&value| histogram.add(value));
-            assert!(histogram.bins.len() <= MAX_BINS);
-            assert_within_bound(&histogram, &mut values);
-        }
-    }
-
-    #[test]
-    fn a_spread_over_all_sizes_costs_resolution_and_says_so() {
-        let mut histogram = Histogram::default();
-        let mut values: Vec<u64> = numbers(9).take(5_000).enumerate().map(|(i, x)| x >> (i % 40)).collect();
-        values.iter().for_each(|&value| histogram.add(value));
-        let Bound::Relative(error) = histogram.bound() else { panic!("no coarse values were added") };
-        assert!(error > 0.5 / 16.0 && error <= 0.5);
-        assert!(histogram.bins.len() <= MAX_BINS);
-        assert_within_bound(&histogram, &mut values);
-    }
-
-    #[test]
     fn log2_buckets_are_within_a_factor_of_two() {
         let mut histogram = Histogram::default();
         let mut values: Vec<u64> = numbers(5).take(3_000).map(|x| x % 50_000_000).collect();
@@ -311,24 +195,36 @@ mod tests {
     }
 
     #[test]
-    fn merging_equals_adding() {
-        let (mut left, mut right, mut both) = (Histogram::default(), Histogram::default(), Histogram::default());
-        for (i, value) in numbers(7).take(2_000).map(|x| x >> (x % 40)).enumerate() {
-            if i % 3 == 0 {
-                left.add(value)
-            } else {
-                right.add(value)
-            }
-            both.add(value);
+    fn percentiles_keep_their_bound_while_memory_is_bounded() {
+        for (seed, spread) in [(1, 10), (2, 100), (3, 1_000_000), (4, 1 << 40)] {
+            let mut histogram = Histogram::default();
+            let mut values: Vec<u64> = numbers(seed).take(5_000).map(|x| 20_000 + x % spread).collect();
+            values.iter().for_each(|&value| histogram.add(value));
+            assert_within_bound(&histogram, &mut values);
         }
-        left.merge(&right);
-        assert_eq!((left.count(), left.sum(), left.max()), (both.count(), both.sum(), both.max()));
-        while left.parts > both.parts {
-            left.halve();
+    }
+
+    #[test]
+    fn a_spread_over_all_sizes_costs_resolution_and_says_so() {
+        let mut histogram = Histogram::default();
+        let mut values: Vec<u64> = numbers(9).take(5_000).enumerate().map(|(i, x)| x >> (i % 40)).collect();
+        values.iter().for_each(|&value| histogram.add(value));
+        let Bound::Relative(error) = histogram.bound() else { panic!("no coarse values were added") };
+        assert!(error > 0.5 / 16.0 && error <= 0.5);
+        assert_within_bound(&histogram, &mut values);
+    }
+
+    #[test]
+    fn a_few_values_are_exact_in_any_order() {
+        for values in [[5, 5, 9], [9, 5, 7], [0, 0, 0], [u64::MAX, 1, 2]] {
+            let mut histogram = Histogram::default();
+            assert!(histogram.is_empty() && histogram.percentile(0.5).is_none());
+            values.iter().for_each(|&value| histogram.add(value));
+            assert_eq!(histogram.bound(), Bound::Relative(0.0));
+            assert_within_bound(&histogram, &mut values.clone());
+            histogram.add(6);
+            assert!(matches!(histogram.bound(), Bound::Relative(error) if error > 0.0));
+            assert_within_bound(&histogram, &mut [values[0], values[1], values[2], 6]);
         }
-        while both.parts > left.parts {
-            both.halve();
-        }
-        assert_eq!(left, both);
     }
 }

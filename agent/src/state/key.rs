@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use hashbrown::Equivalent;
+use indexmap::Equivalent;
 use redial_common::{edge::FoldKey, record::conn::Conn, tcp::role};
 
 use crate::enrich::{Identity, Owner, address::address, container::Container, role::Role};

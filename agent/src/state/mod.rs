@@ -1,5 +1,6 @@
 //! Totals per edge, folded from records. No clock is read and nothing is opened here: time comes with the data.
 
+pub mod binned;
 pub mod edge;
 pub mod histogram;
 pub mod key;
@@ -10,7 +11,8 @@ pub mod time_wait;
 
 use std::{hash::BuildHasher as _, net::SocketAddr};
 
-use hashbrown::HashMap;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use redial_common::{
     edge::{FoldKey, FoldTotals},
     record::conn::{Conn, flag},
@@ -23,11 +25,11 @@ use time_wait::{EdgeHash, MAX_TUPLES, TimeWaits};
 
 /// The edges and what was counted on them.
 ///
-/// At most so many edges are kept as the limit says; one takes 1 to 8 KB. When a new one finds no room, the eighth of all that was silent
+/// At most so many edges are kept as the limit says; one takes 0.7 to 7 KB. When a new one finds no room, the eighth of all that was silent
 /// for longest goes into one edge per role for all others: totals stay exact, and how many edges that took is counted.
 #[derive(Clone, Debug)]
 pub struct State {
-    edges: HashMap<EdgeKey, Box<Edge>>,
+    edges: IndexMap<EdgeKey, Edge, RandomState>,
     limit: usize,
     by: By,
     time_waits: TimeWaits,
@@ -43,7 +45,7 @@ impl State {
     /// No edges yet, and never more than `limit` (besides those for all others), told apart `by` this.
     pub fn new(limit: usize, by: By) -> Self {
         let time_waits = TimeWaits::new(MAX_TUPLES);
-        Self { edges: HashMap::new(), limit: limit.max(1), by, time_waits, records: 0, folded: 0, edges_folded: 0 }
+        Self { edges: IndexMap::default(), limit: limit.max(1), by, time_waits, records: 0, folded: 0, edges_folded: 0 }
     }
 
     /// What edges are told apart by.
@@ -90,10 +92,7 @@ impl State {
         let key = match self.by {
             By::Edge => EdgeKey::unowned(netns, role, place),
             By::Remote => EdgeKey { owner: None, ..EdgeKey::unowned(0, role, place) },
-            By::Exe => EdgeKey::unowned(0, role, Place::Any),
-            By::Pid | By::Container | By::Pod | By::Name => {
-                EdgeKey { owner: None, ..EdgeKey::unowned(0, role, Place::Any) }
-            }
+            By::Exe | By::Pid | By::Container | By::Pod | By::Name => EdgeKey::unowned(0, role, Place::Any),
         };
         if self.edges.len() < self.limit || self.edges.contains_key(&key) {
             self.edges.entry(key.clone()).or_default();
@@ -109,34 +108,54 @@ impl State {
         self.edges.hasher().hash_one(key)
     }
 
-    /// The edges, in no order.
-    pub fn edges(&self) -> impl Iterator<Item = (&EdgeKey, &Edge)> {
-        self.edges.iter().map(|(key, edge)| (key, &**edge))
+    /// The edges, each at its position.
+    pub fn edges(&self) -> impl ExactSizeIterator<Item = (&EdgeKey, &Edge)> {
+        self.edges.iter()
+    }
+
+    /// The position of an edge among [`State::edges`].
+    pub fn position(&self, key: &EdgeKey) -> Option<usize> {
+        self.edges.get_index_of(key)
+    }
+
+    /// The edge at a position of [`State::edges`].
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn at(&self, position: usize) -> (&EdgeKey, &Edge) {
+        self.edges.get_index(position).expect("a position of this state")
     }
 
     /// One edge.
     pub fn get(&self, key: &EdgeKey) -> Option<&Edge> {
-        self.edges.get(key).map(|edge| &**edge)
+        self.edges.get(key)
     }
 
     fn edge(&mut self, key: &EdgeRef<'_>) -> &mut Edge {
-        if !key.is_other() && self.edges.len() >= self.limit && !self.edges.contains_key(key) {
+        if let Some(position) = self.edges.get_index_of(key) {
+            return &mut self.edges[position];
+        }
+        if !key.is_other() && self.edges.len() >= self.limit {
             self.make_room();
         }
-        self.edges.entry_ref(key).or_default()
+        self.edges.entry(EdgeKey::from(key)).or_default()
     }
 
     fn make_room(&mut self) {
-        let mut order: Vec<(u64, EdgeKey)> =
-            self.edges.iter().filter(|(key, _)| !key.is_other).map(|(key, edge)| (edge.last_ns, key.clone())).collect();
+        let keys = self.edges.keys().enumerate();
+        let mut order: Vec<usize> = keys.filter(|(_, key)| !key.is_other).map(|(position, _)| position).collect();
         if order.is_empty() {
             return;
         }
         // With the key as a tie-breaker, the same records give the same edges.
         let leave = (self.limit / 8).max(1).min(order.len());
-        order.select_nth_unstable(leave - 1);
-        for (_, key) in order.drain(..leave) {
-            if let Some(edge) = self.edges.remove(&key) {
+        let age = |&position: &usize| self.edges.get_index(position).map(|(key, edge)| (edge.last_ns, key));
+        order.select_nth_unstable_by(leave - 1, |one, other| age(one).cmp(&age(other)));
+        order.truncate(leave);
+        // The last edge comes to the place of one that leaves: from the end on, none that leaves later moves.
+        order.sort_unstable_by(|one, other| other.cmp(one));
+        for position in order {
+            if let Some((key, edge)) = self.edges.swap_remove_index(position) {
                 let other = self.edges.entry(EdgeKey::other(key.role)).or_default();
                 other.merge(&edge);
                 // Peers and names of many servers say nothing together.

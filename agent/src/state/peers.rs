@@ -47,6 +47,11 @@ impl Peers {
         other.peers.iter().for_each(|peer| self.note(peer.address, peer.connections()));
     }
 
+    /// Their addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.peers.iter().map(|peer| peer.address)
+    }
+
     /// Those with connections of their own, most first.
     pub fn top(&self) -> Vec<Peer> {
         let mut top: Vec<Peer> = self.peers.iter().filter(|peer| peer.connections() > 0).copied().collect();

@@ -8,30 +8,44 @@ const REMEMBERED: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Pids {
     count: u64,
-    /// The latest ones; a ring once it is full.
-    recent: Vec<u32>,
+    /// The first one: most edges have no other.
+    first: u32,
+    /// The latest ones, once there are two.
+    recent: Option<Box<Recent>>,
+}
+
+/// The latest ones; a ring once it is full.
+#[derive(Clone, Debug)]
+struct Recent {
+    pids: Vec<u32>,
     next: usize,
 }
 
 impl Pids {
     /// Notes that `pid` has a connection here.
     pub fn note(&mut self, pid: u32) {
-        if self.recent.contains(&pid) {
+        if self.latest().contains(&pid) {
             return;
         }
         self.count += 1;
-        if self.recent.len() < REMEMBERED {
-            self.recent.push(pid);
+        if self.count == 1 {
+            self.first = pid;
+            return;
+        }
+        let first = self.first;
+        let recent = self.recent.get_or_insert_with(|| Box::new(Recent { pids: vec![first], next: 0 }));
+        if recent.pids.len() < REMEMBERED {
+            recent.pids.push(pid);
         } else {
-            self.recent[self.next] = pid;
-            self.next = (self.next + 1) % REMEMBERED;
+            recent.pids[recent.next] = pid;
+            recent.next = (recent.next + 1) % REMEMBERED;
         }
     }
 
     /// Adds the processes of `other`.
     pub fn merge(&mut self, other: &Self) {
-        let forgotten = other.count - other.recent.len() as u64;
-        other.recent.iter().for_each(|&pid| self.note(pid));
+        let forgotten = other.count - other.latest().len() as u64;
+        other.latest().iter().for_each(|&pid| self.note(pid));
         self.count += forgotten;
     }
 
@@ -41,13 +55,17 @@ impl Pids {
     }
 
     /// The latest ones.
-    pub fn latest(&self) -> impl Iterator<Item = u32> {
-        self.recent.iter().copied()
+    pub fn latest(&self) -> &[u32] {
+        match &self.recent {
+            Some(recent) => &recent.pids,
+            None if self.count > 0 => std::slice::from_ref(&self.first),
+            None => &[],
+        }
     }
 
     /// The only one, when there is one.
     pub fn only(&self) -> Option<u32> {
-        if self.count == 1 { self.recent.first().copied() } else { None }
+        (self.count == 1).then_some(self.first)
     }
 }
 
@@ -66,7 +84,7 @@ mod tests {
             pids.note(pid);
         }
         assert_eq!((pids.count(), pids.only()), (3_001, None));
-        assert!(pids.recent.len() <= REMEMBERED);
+        assert!(pids.latest().len() <= REMEMBERED);
         let mut other = Pids::default();
         other.note(3_999);
         other.note(9);

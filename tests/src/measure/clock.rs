@@ -70,7 +70,11 @@ mod tests {
     #[test]
     fn waiting_takes_time_and_no_cpu() {
         let mut times = Times::default();
-        times.of(|| Ok(std::thread::sleep(Duration::from_millis(20)))).unwrap();
+        let wait = || {
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(())
+        };
+        times.of(wait).unwrap();
         assert!(times.wall_ns[0] >= 20_000_000 && times.cpu_ns[0] < times.wall_ns[0], "{times:?}");
     }
 

@@ -1,6 +1,7 @@
 //! How long it takes to build a snapshot of many edges, and to write it as JSON.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     hint::black_box,
     io::{self, Write},
@@ -103,8 +104,9 @@ pub fn run(spec: &Spec) -> Result<Measured> {
             tables: Some(&tables),
         };
         let name_of = |address| enricher.resolve(address).map(|name| name.to_string());
-        let (snapshot, build_peak) =
-            peak_of(|| measured.build.of(|| Ok(black_box(build(frame, &ended, &live, &name_of)))))?;
+        let (snapshot, build_peak) = peak_of(|| {
+            measured.build.of(|| Ok(black_box(build(frame, Cow::Borrowed(&ended), Cow::Borrowed(&live), &name_of))))
+        })?;
         measured.edges = snapshot.edges.len();
         ensure!(measured.edges == spec.edges as usize, "{} edges of {}", measured.edges, spec.edges);
         let mut out = Counted(0);

@@ -150,12 +150,15 @@ pub fn with_data<'a, S: Sock>(sock: S, place: NewConn, is_in_process: bool) -> O
         None => return None,
     };
     add_label(conn, sock.user_data_label());
-    if (conn.tgid == 0 || conn.has(flag::SHARED)) && (is_in_process || !sock.is_indirect()) {
+    if conn.tgid != 0 {
+        if conn.has(flag::SHARED) && (is_in_process || !sock.is_indirect()) {
+            owner::take_over(conn);
+        }
+    } else if is_in_process || !sock.is_indirect() {
         if !owner::claim(conn) {
             remove(key);
             return None;
         }
-        conn.flags &= !flag::SHARED;
         if conn.tgid != 0 {
             // A listener of the kernel's making, as MPTCP has, hands its label down to sockets of processes.
             conn.flags &= !flag::KERNEL_SOCKET;
@@ -196,7 +199,10 @@ pub fn exists<S: Sock>(sock: S) {
 #[inline(always)]
 fn catch_up<S: Sock>(sock: S, conn: &mut Conn) -> bool {
     let (local_port, remote_port) = sock.ports();
-    if remote_port != conn.remote_port || (conn.local_port != 0 && local_port != conn.local_port) {
+    if sock.netns() != conn.netns
+        || remote_port != conn.remote_port
+        || (conn.local_port != 0 && local_port != conn.local_port)
+    {
         return false;
     }
     let state = sock.state();
@@ -514,10 +520,13 @@ fn write_place<S: Sock>(sock: S, conn: &mut Conn) {
 
 #[inline(always)]
 fn passes(conn: &Conn) -> bool {
-    let port = if conn.role == role::CLIENT { conn.remote_port } else { conn.local_port };
+    // Where the role is not known, either port may be the one that is meant.
+    let is_port = |port: u16| setting!(port) == u32::from(port);
+    let has_port = (conn.role != role::SERVER && is_port(conn.remote_port))
+        || (conn.role != role::CLIENT && is_port(conn.local_port));
     let wanted = (setting!(netns) == 0 || setting!(netns) == conn.netns)
         && (setting!(role) == 0 || setting!(role) == u32::from(conn.role))
-        && (setting!(port) == 0 || setting!(port) == u32::from(port));
+        && (setting!(port) == 0 || has_port);
     if !wanted {
         count(Counter::Filtered);
     }

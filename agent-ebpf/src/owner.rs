@@ -80,6 +80,19 @@ pub fn claim(conn: &mut Conn) -> bool {
     true
 }
 
+/// Makes the current process the owner of `conn`, which several hold, if the filters want it.
+#[inline(always)]
+pub fn take_over(conn: &mut Conn) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    let comm = comm(pid_tgid);
+    if !is_kernel_thread(conn) && wants(tgid, &comm) {
+        conn.tgid = tgid;
+        conn.comm = comm;
+        conn.flags &= !flag::SHARED;
+    }
+}
+
 /// Notes that the current process accepted `conn`, unless it is left out: then says so and counts it.
 #[inline(always)]
 pub fn accept(conn: &mut Conn) -> bool {

@@ -5,7 +5,7 @@
 
 use crate::{
     dist::Dist,
-    tcp::{closed_by, failed_by},
+    tcp::{closed_by, failed_by, role, state},
 };
 
 /// Bits of [`Conn::flags`].
@@ -254,6 +254,11 @@ impl Conn {
     #[inline(always)]
     pub const fn mark_end_unseen(&mut self) {
         self.flags |= flag::END_UNSEEN;
+        // A server's last answer is counted where its FIN goes, if that was seen.
+        let fin_went = matches!(self.state, state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK);
+        if self.role == role::SERVER && self.phase == phase::ANSWERED && !fin_went {
+            self.exchanges += 1;
+        }
         let is_attempt = self.established_ns == 0 && !self.has(flag::ADOPTED);
         if is_attempt {
             self.failed_by = failed_by::OTHER;

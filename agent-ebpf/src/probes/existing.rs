@@ -3,8 +3,8 @@
 //!
 //! Hooks: `iter tcp`, `iter task_file`
 //!
-//! Both run when user space reads them. The kernel holds each socket's lock meanwhile (5.15 and later), so that no
-//! connection ends unseen between being found and being followed.
+//! Both run when user space reads them. The kernel holds each socket's lock meanwhile (before 5.15 that of its hash bucket,
+//! which it must leave before its end is told), so that none ends unseen between being found and being followed.
 
 use redial_common::record::conn::COMM_LEN;
 

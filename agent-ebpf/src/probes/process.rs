@@ -92,7 +92,8 @@ fn send(event: u32, tgid: u32, parent: u32, comm: [u8; COMM_LEN], path: Option<u
     record.at_ns = now();
     record.tgid = tgid;
     record.parent = parent;
-    // SAFETY: the helper has no arguments. A fork's child is in the group of the process that forks.
+    // SAFETY: the helper has no arguments. A fork's child is in the group of the process that forks, unless it was made
+    // with CLONE_INTO_CGROUP: then its exec tells.
     record.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
     record.comm = comm;
     let sent = if let Some(path) = path {

@@ -76,7 +76,7 @@ pub fn observe(args: &ObserveArgs, window: Duration) -> Result<Snapshot<'static>
     if args.resolve {
         enricher = enricher.with_names(Names::start(System, Limits::default())?);
     }
-    let first = tables::read()?;
+    let first = tables::read();
     let window = args.watch.duration.unwrap_or(window);
     let stop = Stop::after(Some(window), off)?;
     source::announce(&source, &format!("for {}", humantime::format_duration(window)));
@@ -93,5 +93,5 @@ pub fn observe(args: &ObserveArgs, window: Duration) -> Result<Snapshot<'static>
         events = session.drain(None)?;
         source::announce_notices(&mut session);
     }
-    Ok(session.finish(None, Some(&first))?)
+    Ok(session.finish(None, first.as_ref())?)
 }

@@ -100,7 +100,7 @@ impl<S: RecordSource> Session<S> {
     pub fn finish(mut self, mut show: Option<Show<'_>>, first: Option<&Reading>) -> Result<Snapshot<'static>> {
         let Self { source, folder, start_ns } = &mut self;
         // Before the end: what closes after that is not told any more.
-        let tables = first.map(|_| Tables::read()).transpose()?;
+        let tables = first.and_then(|_| Tables::read());
         let now_ns = source.now_ns();
         let mut result = Ok(());
         source.finish(&mut |event| {
@@ -110,6 +110,7 @@ impl<S: RecordSource> Session<S> {
             }
         })?;
         result.context("cannot write the output")?;
+        source.notices().iter().for_each(|notice| eprintln!("redial: {notice}"));
         let now_ns = source.now_ns();
         // Nothing changes any more, so a connection is either in a record or alive.
         let mut live = State::new(folder.max_edges, folder.state.by());

@@ -9,8 +9,11 @@ use crate::{
 
 /// Attaches to the kernel, within `limits`.
 pub fn open(options: &Options, limits: Limits) -> Result<RingSource, Failure> {
+    if limits.cpu_budget.is_some() {
+        kernel::can_measure()?;
+    }
     let mut source = RingSource::new(kernel::attach(options)?, limits)?;
-    source.adopt()?;
+    source.adopt();
     give_back_memory();
     Ok(source)
 }

@@ -1,7 +1,8 @@
 //! The host's tables at the end of a watch, joined with what was watched.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
 };
@@ -28,6 +29,8 @@ use crate::{
 /// size (`tcp_max_tw_buckets`). Those over it belong to nobody.
 const MAX_SOCKETS: usize = 262_144;
 
+const NO_PROC: &str = "cannot list the processes in /proc: is it mounted?";
+
 /// How many processes are asked for their descriptors.
 const MAX_PROCESSES: usize = 1_024;
 
@@ -39,14 +42,19 @@ pub struct Tables {
     more: HashMap<u32, u64>,
 }
 
-/// Reads the tables, without what is in TIME-WAIT.
-pub fn read() -> Result<Reading> {
-    Reading::read(&Limits::default(), &mut |_| {}).context("cannot list the processes in /proc: is it mounted?")
+/// Reads the tables, without what is in TIME-WAIT; says why when that fails, and goes without.
+pub fn read() -> Option<Reading> {
+    said(Reading::read(&Limits::default(), &mut |_| {}).context(NO_PROC))
+}
+
+/// What was read; says why when it was not.
+fn said<T>(result: Result<T>) -> Option<T> {
+    result.inspect_err(|error| eprintln!("redial: the host's tables are missing: {error:#}")).ok()
 }
 
 impl Tables {
-    /// Reads the tables.
-    pub fn read() -> Result<Self> {
+    /// Reads the tables; says why when that fails, and goes without.
+    pub fn read() -> Option<Self> {
         let (mut sockets, mut more) = (Vec::new(), HashMap::new());
         let mut time_wait = |socket: &TimeWait| {
             if sockets.len() < MAX_SOCKETS {
@@ -55,9 +63,8 @@ impl Tables {
                 *more.entry(socket.netns).or_insert(0) += 1;
             }
         };
-        let reading = Reading::read(&Limits::default(), &mut time_wait)
-            .context("cannot list the processes in /proc: is it mounted?")?;
-        Ok(Self { reading, sockets, more })
+        let reading = said(Reading::read(&Limits::default(), &mut time_wait).context(NO_PROC))?;
+        Some(Self { reading, sockets, more })
     }
 
     /// Joins them with the edges. What is in TIME-WAIT belongs to the edges of `ended` that left it; what nobody is known
@@ -137,23 +144,21 @@ impl Sides {
 }
 
 fn descriptors(ended: &State, live: &State) -> Vec<ProcessDescriptors> {
-    let mut names: BTreeMap<u32, Option<&str>> = BTreeMap::new();
     let edges = live.edges().chain(ended.edges()).filter(|(key, _): &(&EdgeKey, _)| !key.is_other);
-    'edges: for (_, edge) in edges {
-        for &pid in edge.pids.latest() {
-            if names.len() >= MAX_PROCESSES {
-                break 'edges;
-            }
-            names.entry(pid).or_insert(edge.comm.as_deref());
+    let mut pids = BTreeSet::new();
+    for pid in edges.flat_map(|(_, edge)| edge.pids.latest()) {
+        if pids.len() >= MAX_PROCESSES {
+            break;
         }
+        pids.insert(*pid);
     }
-    names
-        .into_iter()
-        .filter_map(|(pid, comm)| {
-            let Descriptors { open, limit } = Descriptors::read(Path::new("/proc"), pid)?;
-            Some(ProcessDescriptors { pid, comm: comm.map(str::to_owned), open, limit })
-        })
-        .collect()
+    let proc = Path::new("/proc");
+    let of = |pid: u32| {
+        let Descriptors { open, limit } = Descriptors::read(proc, pid)?;
+        let comm = fs::read_to_string(proc.join(pid.to_string()).join("comm")).ok();
+        Some(ProcessDescriptors { pid, comm: comm.map(|comm| comm.trim_end_matches('\n').to_owned()), open, limit })
+    };
+    pids.into_iter().filter_map(of).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub enum Role {
     Client,
     /// It was accepted.
     Server,
-    /// It is older than the agent and its ports do not tell.
+    /// It is older than the agent and its counts do not tell.
     Unknown,
 }
 

@@ -77,14 +77,29 @@ impl Limiter {
     /// When the kernel does not tell what the programs use.
     pub fn wanted(&mut self, attached: &Attached) -> Result<usize> {
         if self.is_off() {
+            self.meter = Meter::start();
             return Ok(OFF);
         }
         let Some(governor) = &mut self.governor else { return Ok(0) };
         if let Some((usage, elapsed)) = self.meter.tick(attached)? {
             governor.take(&usage, elapsed);
+            self.meter.relax(governor.is_calm());
             self.last = Some(usage);
         }
         Ok(governor.level())
+    }
+
+    /// Begins work that is not the watching itself.
+    pub fn begin_aside(&mut self) -> Duration {
+        self.meter.begin_aside()
+    }
+
+    /// Ends it: its time counts against the budget, but not as use by the probes.
+    pub fn end_aside(&mut self, began: Duration) {
+        let took = self.meter.end_aside(began);
+        if let Some(governor) = &mut self.governor {
+            governor.charge(took);
+        }
     }
 
     fn is_off(&self) -> bool {

@@ -140,19 +140,21 @@ impl RingSource {
     }
 
     /// Follows the connections that exist already from now on. What cannot be seen of them is said at the probe.
-    ///
-    /// # Errors
-    /// When the kernel refuses to tell, though it took the programs.
-    pub fn adopt(&mut self) -> Result<()> {
+    pub fn adopt(&mut self) {
         if !self.attached.has(EXISTING) {
-            return Ok(());
+            return;
         }
-        let (walk, _) = self.walk(true)?;
-        self.attached.walk_holders()?;
-        if let Some((why, count)) = walk.unseen {
-            self.attached.degrade(EXISTING, format!("{count} network namespaces not seen: {why}"));
+        let began = self.limiter.begin_aside();
+        let walked = self.walk(true).and_then(|(walk, _)| self.attached.walk_holders().map(|()| walk));
+        match walked.map(|walk| walk.unseen) {
+            Ok(None) => {}
+            Ok(Some((why, 0))) => self.attached.degrade(EXISTING, why),
+            Ok(Some((why, count))) => {
+                self.attached.degrade(EXISTING, format!("{count} network namespaces not seen: {why}"));
+            }
+            Err(error) => self.attached.degrade(EXISTING, format!("{error:#}")),
         }
-        Ok(())
+        self.limiter.end_aside(began);
     }
 
     /// Walks over all sockets, and says under which number.
@@ -186,8 +188,11 @@ impl RingSource {
         if gone.is_empty() {
             return Ok(());
         }
-        // A program that is at their end right now takes them out itself.
+        // A program that is at their end right now takes them out itself; and a walk may miss a socket once, while
+        // others come and go beside it.
         std::thread::sleep(GRACE);
+        let (_, again) = self.walk(false)?;
+        let is_gone = |conn: &Conn| is_gone(conn) && conn.pass != again;
         let unwatched_until = self.attached.unwatched_until()?;
         let mut conns = HashMap::<_, u64, Raw<Conn>>::try_from(&mut self.conns)?;
         for (key, id) in gone {
@@ -206,12 +211,33 @@ impl RingSource {
         Ok(())
     }
 
+    /// The same, where a failure is no reason to end the watch: the next walk may succeed.
+    fn try_reconcile(&mut self, sink: &mut dyn FnMut(&Event)) {
+        let began = self.limiter.begin_aside();
+        // While nothing is watched, what was missed is made up for.
+        if let Err(error) = self.reconcile(self.limiter.level() == OFF, sink) {
+            self.notices.push(format!("connections were not compared with the kernel's sockets: {error:#}"));
+        }
+        self.limiter.end_aside(began);
+    }
+
     /// Sheds or takes back probes, as the limits want it.
     fn keep_limits(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
-        let (level, wanted) = (self.limiter.level(), self.limiter.wanted(&self.attached)?);
+        let level = self.limiter.level();
+        // Not to be able to measure once is no reason to end.
+        let wanted = self.limiter.wanted(&self.attached).unwrap_or(level);
         if level == wanted {
             return Ok(());
         }
+        let began = self.limiter.begin_aside();
+        let result = self.change(level, wanted, sink);
+        self.limiter.end_aside(began);
+        self.limiter.enter(wanted);
+        result
+    }
+
+    /// Goes from one level to another.
+    fn change(&mut self, level: usize, wanted: usize, sink: &mut dyn FnMut(&Event)) -> Result<()> {
         let reason = self.limiter.reason();
         if wanted == OFF {
             self.attached.shed_all(&reason)?;
@@ -232,7 +258,6 @@ impl RingSource {
                 false => format!("back, but without probes {}", shed.join(", ")),
             });
         }
-        self.limiter.enter(wanted);
         Ok(())
     }
 
@@ -344,15 +369,15 @@ impl RecordSource for RingSource {
         let count = self.drain_ring(sink);
         self.drain_fold(sink)?;
         self.turn_fold()?;
-        if self.reconciled.elapsed() >= RECONCILE_EVERY {
-            self.reconcile(false, sink)?;
+        if self.limiter.level() != OFF && self.reconciled.elapsed() >= RECONCILE_EVERY {
+            self.try_reconcile(sink);
         }
         self.keep_limits(sink)?;
         Ok(count)
     }
 
     fn finish(&mut self, sink: &mut dyn FnMut(&Event)) -> Result<()> {
-        self.reconcile(false, sink)?;
+        self.try_reconcile(sink);
         self.attached.detach(|| self.until_ns = Some(monotonic_ns()));
         // Programs that were running when they were detached end within the grace.
         std::thread::sleep(GRACE);

@@ -68,6 +68,7 @@ pub struct Attached {
     ring_bytes: u32,
     pids: Vec<u32>,
     comm: Option<String>,
+    netns: Option<u32>,
     /// Skipped runs of programs that are detached by now.
     misses: u64,
 }
@@ -117,6 +118,7 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         live_map: if allocates { LIVE_MAP } else { LIVE_MAP_PREALLOCATED },
         pids: options.pids.clone(),
         comm: options.comm.clone(),
+        netns: options.netns,
         misses: 0,
     })
 }
@@ -156,6 +158,11 @@ impl Attached {
     /// The size of the ring.
     pub fn ring_bytes(&self) -> usize {
         self.ring_bytes as usize
+    }
+
+    /// The only network namespace that is watched.
+    pub(super) fn netns(&self) -> Option<u32> {
+        self.netns
     }
 
     /// The name of the map of live connections that is in use.
@@ -232,8 +239,8 @@ impl Attached {
     pub fn detach(&mut self, after_state: impl FnOnce()) {
         let mut after_state = Some(after_state);
         let in_order = PROBES.iter().flat_map(|spec| spec.choices.iter().copied().flatten());
-        let mut programs: Vec<&str> = in_order.map(|part| part.program).filter(|program| self.runs(program)).collect();
-        programs.dedup();
+        // One may be in several ways of a probe; it is detached once.
+        let programs: Vec<&str> = in_order.map(|part| part.program).filter(|program| self.runs(program)).collect();
         for name in programs.into_iter().rev() {
             if !catalog::follows(name)
                 && let Some(after_state) = after_state.take()

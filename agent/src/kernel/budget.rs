@@ -54,6 +54,8 @@ pub struct Governor {
     /// Time since the last step.
     held: Duration,
     hold: Duration,
+    /// Whether probes came back though they may not fit.
+    is_try: bool,
 }
 
 impl Governor {
@@ -67,6 +69,7 @@ impl Governor {
             shed_cost: [0.0; OFF],
             held: Duration::ZERO,
             hold: FIRST_HOLD,
+            is_try: false,
         }
     }
 
@@ -83,32 +86,48 @@ impl Governor {
     /// Takes in the use over the last `elapsed`, and answers with the level to be at from now on.
     pub fn take(&mut self, usage: &Usage, elapsed: Duration) -> usize {
         let share = usage.total();
+        // After a pause in measuring it is not known when the use began.
+        let elapsed = elapsed.min(MEMORY * 3);
         let weight = (elapsed.as_secs_f64() / MEMORY.as_secs_f64()).min(1.0);
         self.average += (share - self.average) * weight;
         // What was saved counts for a moment only: an idle hour is no licence for a busy minute.
         let saved = -self.budget * MEMORY.as_secs_f64();
-        self.debt = (self.debt + (share - self.budget) * elapsed.as_secs_f64()).max(saved);
+        let most = self.budget * MAX_HOLD.as_secs_f64();
+        self.debt = (self.debt + (share - self.budget) * elapsed.as_secs_f64()).clamp(saved, most);
         self.held += elapsed;
         let is_over = self.average > self.budget && share > self.budget;
         // Far above it there is no waiting for the average.
         if self.level < OFF && (is_over || share > 2.0 * self.budget) && self.debt > 0.0 {
             self.step_down(usage, share);
         } else if self.level > 0 && self.debt <= 0.0 && self.held >= self.hold {
-            let back = self.shed_cost[self.level - 1];
-            if self.level == OFF || share + back < self.budget * FIT || self.held >= self.hold * 2 {
+            let fits = self.level < OFF && share + self.shed_cost[self.level - 1] < self.budget * FIT;
+            if self.level == OFF || fits || self.held >= self.hold * 2 {
+                self.is_try = !fits;
                 self.level -= 1;
                 self.held = Duration::ZERO;
                 self.average = 0.0;
             }
         } else if self.level == 0 && self.held >= MAX_HOLD {
             self.hold = FIRST_HOLD;
+            self.is_try = false;
         }
         self.level
     }
 
+    /// Charges processor time that was spent on something else than watching: it is made up for, but is no reason to do
+    /// without a probe.
+    pub fn charge(&mut self, spent: Duration) {
+        self.debt = (self.debt + spent.as_secs_f64()).min(self.budget * MAX_HOLD.as_secs_f64());
+    }
+
+    /// Whether there is nothing to fear: nothing is shed, and less than half of the budget is used.
+    pub fn is_calm(&self) -> bool {
+        self.level == 0 && self.average < self.budget / 2.0
+    }
+
     fn step_down(&mut self, usage: &Usage, share: f64) {
         // Each try that fails makes the next one later.
-        if self.held < self.hold && self.shed_cost[self.level] > 0.0 {
+        if self.is_try || (self.held < self.hold && self.shed_cost[self.level] > 0.0) {
             self.hold = (self.hold * 2).min(MAX_HOLD);
         }
         while self.level < OFF {
@@ -176,6 +195,40 @@ mod tests {
             last = level;
         }
         assert_eq!(last, 0);
+    }
+
+    #[test]
+    fn what_it_costs_to_come_back_is_no_reason_to_go_again() {
+        let mut governor = Governor::new(0.01);
+        while governor.take(&usage(0.02, 0.2, 0.05, 0.1), SECOND) < OFF {}
+        let mut level = OFF;
+        for _ in 0..2_000 {
+            let now = governor.take(&usage(0.001, 0.0, 0.0, 0.001), SECOND);
+            if now < level {
+                governor.charge(Duration::from_millis(150));
+            }
+            level = now;
+        }
+        assert_eq!(level, 0);
+        for second in 0..600 {
+            if second % 30 == 0 {
+                governor.charge(Duration::from_millis(150));
+            }
+            assert_eq!(governor.take(&usage(0.001, 0.0, 0.0, 0.001), SECOND), 0);
+        }
+    }
+
+    #[test]
+    fn just_above_the_budget_it_tries_less_and_less_often() {
+        let mut governor = Governor::new(0.05);
+        let (mut level, mut steps) = (0, 0);
+        for _ in 0..7_200 {
+            let now = if level == 0 { usage(0.01, 0.035, 0.0, 0.01) } else { usage(0.01, 0.0, 0.0, 0.01) };
+            let next = governor.take(&now, SECOND);
+            steps += u32::from(next > level);
+            level = next;
+        }
+        assert!((2..25).contains(&steps), "{steps} steps down in two hours");
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Attached {
     pub fn walk_sockets(&mut self, pass: u32) -> Result<Walk> {
         let map = self.ebpf_mut().map_mut("PASS").context("the object has no map PASS")?;
         Array::<_, u32>::try_from(map)?.set(0, pass, 0).context("cannot count the walks over sockets")?;
+        let netns = self.netns();
         let iterator = self.iterator(EXISTING_TCP)?;
         let found = Namespaces::scan(Path::new("/proc"), MAX_NAMESPACES).context("cannot list network namespaces")?;
         let mut walk = Walk::default();
@@ -47,7 +48,10 @@ impl Attached {
         if found.left_out > 0 {
             unseen(format!("more than {MAX_NAMESPACES} network namespaces"), found.left_out);
         }
-        for namespace in &found.list {
+        if found.hidden_processes > 0 {
+            unseen(format!("the namespaces of {} processes may not be read", found.hidden_processes), 0);
+        }
+        for namespace in found.list.iter().filter(|one| netns.is_none_or(|netns| netns == one.inode)) {
             // The iterator shows the namespace of the thread that makes it.
             match enter(namespace, || run(iterator)) {
                 Ok(result) => {

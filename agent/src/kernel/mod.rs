@@ -14,5 +14,5 @@ mod sys;
 pub use attach::{AttachError, Attached, attach, doctor};
 pub use catalog::{EXISTING, RECEIVE, RETRANSMIT};
 pub use existing::Walk;
-pub use meter::Meter;
+pub use meter::{Meter, can_measure};
 pub use sys::for_each_entry;

@@ -5,7 +5,7 @@ use aya::{Btf, maps::Array};
 
 use super::{
     attach::{Attached, detach_program, try_choice, why},
-    catalog::{EXISTING, PROBES, RECEIVE, SEND},
+    catalog::{EXISTING, PROBES, RECEIVE, SEND, STATE},
     status::Status,
 };
 
@@ -47,22 +47,29 @@ impl Attached {
     /// Attaches again the programs of those `probes` that were shed; all for which `wanted` holds.
     ///
     /// # Errors
-    /// When the kernel refuses what it took before.
+    /// When the kernel refuses the program that all else needs.
     pub fn take_back(&mut self, wanted: impl Fn(&str) -> bool, now_ns: impl Fn() -> u64) -> Result<()> {
         let btf = Btf::from_sys_fs().ok();
         for (index, spec) in PROBES.iter().enumerate() {
             let Some(choice) = self.choices[index].filter(|_| wanted(spec.name)) else { continue };
             let parts = spec.choices[choice];
-            if parts.iter().all(|part| self.runs(part.program)) {
+            if !parts.is_empty() && parts.iter().all(|part| self.runs(part.program)) {
                 continue;
             }
-            if let Err((part, error)) = try_choice(self.ebpf_mut(), parts, btf.as_ref()) {
-                let why = why(part.hook, &error);
-                return Err(error.context(format!("cannot attach {} again: {why}", part.hook)));
+            match try_choice(self.ebpf_mut(), parts, btf.as_ref()) {
+                Ok(()) => self.attached_again(index, parts),
+                Err((part, error)) if spec.name == STATE => {
+                    let why = why(part.hook, &error);
+                    return Err(error.context(format!("cannot attach {} again: {why}", part.hook)));
+                }
+                // The others do without it, and its status says so.
+                Err((part, error)) => {
+                    let why = why(part.hook, &error);
+                    self.probes[index].reason = Some(format!("not attached again: {}: {why}", part.hook));
+                }
             }
-            self.attached_again(index, parts);
         }
-        if [RECEIVE, SEND].iter().any(|probe| wanted(probe)) {
+        if [RECEIVE, SEND].iter().all(|probe| wanted(probe)) {
             self.set_unwatched_until(now_ns())?;
         }
         Ok(())

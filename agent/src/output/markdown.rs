@@ -21,11 +21,12 @@ pub fn write(snapshot: &Snapshot<'_>, screen: &Screen, out: &mut dyn Write) -> i
         writeln!(out, "- {}", escaped(&line))?;
     }
     if snapshot.edges.is_empty() {
-        return writeln!(out, "No connections were seen.");
+        writeln!(out, "No connections were seen.")?;
+    } else {
+        writeln!(out)?;
+        row(out, COLUMNS.iter().map(|column| column.title.to_owned()))?;
+        row(out, COLUMNS.iter().map(|column| if column.is_number() { "--:" } else { "---" }.to_owned()))?;
     }
-    writeln!(out)?;
-    row(out, COLUMNS.iter().map(|column| column.title.to_owned()))?;
-    row(out, COLUMNS.iter().map(|column| if column.is_number() { "--:" } else { "---" }.to_owned()))?;
     for edge in snapshot.edges.iter() {
         row(out, COLUMNS.iter().map(|column| escaped(&(column.cell)(&edge, screen, usize::MAX).0)))?;
     }

@@ -39,10 +39,13 @@ const SHORT_ID: usize = 12;
 
 /// What to call the program of an edge, or what edges are folded by.
 pub fn program(process: &Process) -> String {
-    let folded = process.pod.as_deref().or(process.container.as_deref().map(|id| id.get(..SHORT_ID).unwrap_or(id)));
+    let short = |id: &str| id.get(..SHORT_ID).unwrap_or(id).to_owned();
+    let folded = process.container.as_deref().map(short).or_else(|| process.pod.as_deref().map(str::to_owned));
     let name = match (&process.exe, process.kind.placeholder(), &process.comm) {
         (Some(exe), ..) => base_name(exe),
-        (None, Some(placeholder), _) => folded.filter(|_| process.kind == OwnerKind::Any).unwrap_or(placeholder),
+        (None, Some(placeholder), _) => {
+            folded.as_deref().filter(|_| process.kind == OwnerKind::Any).unwrap_or(placeholder)
+        }
         (None, None, Some(comm)) => comm,
         (None, None, None) => UNKNOWN,
     };

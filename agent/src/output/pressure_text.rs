@@ -1,12 +1,13 @@
 //! Chains and the pressure on the host's tables, in lines that the text and the Markdown of an audit share.
 
 use super::{
-    names::program,
-    units::{count, known, rate},
+    names::{arrow, endpoint, program},
+    units::{count, duration, known, rate},
 };
 use crate::snapshot::{
     Snapshot,
     chain::{Chain, Side},
+    edge::Edge,
     host::{Listener, Namespace, Pressure, ProcessDescriptors, busiest},
 };
 
@@ -14,6 +15,8 @@ use crate::snapshot::{
 const MAX_NAMESPACES: usize = 10;
 /// How many listeners a namespace.
 const MAX_LISTENERS: usize = 5;
+/// How many edges whose ports run out.
+const MAX_PORTS: usize = 20;
 /// How many chains.
 const MAX_CHAINS: usize = 20;
 /// A queue or a limit below this share of it is not worth a line.
@@ -30,7 +33,10 @@ pub struct Part {
 /// What there is to tell beside the edges.
 pub fn parts(snapshot: &Snapshot<'_>) -> Vec<Part> {
     let chains = snapshot.chains.as_deref().unwrap_or_default();
-    let mut parts = vec![Part { title: "In front and behind", lines: chain_lines(chains) }];
+    let mut parts = vec![
+        Part { title: "In front and behind", lines: chain_lines(chains) },
+        Part { title: "Ports that run out", lines: port_lines(snapshot) },
+    ];
     if let Some(pressure) = &snapshot.pressure {
         parts.push(Part { title: "The host's tables", lines: pressure_lines(pressure) });
     }
@@ -47,16 +53,33 @@ fn chain_lines(chains: &[Chain]) -> Vec<String> {
         .take(MAX_CHAINS)
         .map(|chain| {
             format!(
-                "{}: in front {}; behind {}; {} opened behind per exchange in front",
+                "{}: {} opened behind per exchange in front\n  in front: {}\n  behind: {}",
                 program(&chain.process),
+                known(chain.opened_per_inbound_exchange, rate),
                 side(&chain.inbound),
                 side(&chain.outbound),
-                known(chain.opened_per_inbound_exchange, rate),
             )
         })
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     more(&mut lines, chains.len(), MAX_CHAINS, "programs");
     lines
+}
+
+fn port_lines(snapshot: &Snapshot<'_>) -> Vec<String> {
+    let line = |edge: Edge| {
+        let (ports, remote) = (edge.ports?, edge.remote?);
+        let place = endpoint(remote.addr, remote.port, remote.name.as_deref());
+        Some(format!(
+            "{} {} {place}: {} of {} left, none in {} at this rate",
+            program(&edge.process),
+            arrow(edge.role),
+            count(ports.available.into()),
+            count((ports.used + ports.available).into()),
+            duration(ports.exhausted_in_s?),
+        ))
+    };
+    snapshot.edges.iter().filter_map(line).take(MAX_PORTS).collect()
 }
 
 fn pressure_lines(pressure: &Pressure) -> Vec<String> {
@@ -73,24 +96,27 @@ fn pressure_lines(pressure: &Pressure) -> Vec<String> {
 fn namespace_lines(one: &Namespace) -> Vec<String> {
     let of_max = |max: Option<u64>| max.map_or_else(String::new, |max| format!(" of {}", count(max)));
     let grown = one.time_wait_growth_per_s.map_or_else(String::new, |per_s| format!(" ({per_s:+.1}/s)"));
-    let mut first = format!(
+    let first = format!(
         "netns {}: {} sockets, {} in TIME-WAIT{}{grown}",
         one.netns,
         count(one.sockets),
         count(one.time_wait),
         of_max(one.time_wait_max),
     );
+    let mut lines = vec![first];
     if let Some(ports) = one.ports {
-        first += &format!(", {ports} ephemeral ports a remote");
+        lines.push(format!("  {} ephemeral ports for a remote that has none yet", count(ports.into())));
     }
     if let Some(table) = one.conntrack {
-        first += &format!(", conntrack {}{}", count(table.count), of_max(Some(table.max)));
+        lines.push(format!("  connection tracking: {}{}", count(table.count), of_max(Some(table.max))));
     }
-    let mut lines = vec![first];
     let events = [
         ("connections found no room in TIME-WAIT", one.time_wait_overflows),
-        ("handshakes ended at a full accept queue", one.listen_overflows),
-        ("connections were dropped by a listener", one.listen_drops),
+        ("segments of handshakes came to a full accept queue", one.listen_overflows),
+        (
+            "more were dropped by listeners for other causes",
+            one.listen_drops.map(|drops| drops.saturating_sub(one.listen_overflows.unwrap_or(0))),
+        ),
     ];
     lines.extend(events.into_iter().filter_map(|(what, times)| match times {
         Some(times) if times > 0 => Some(format!("  {} {what}", count(times))),

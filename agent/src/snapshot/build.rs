@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use redial_common::tcp::{closed_by, failed_by};
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     enrich::role::Role,
-    host::ports::PortUse,
+    host::{namespace_reading::NamespaceReading, ports::PortUse},
     intake::limit::SelfLimit,
     kernel::status::ProbeStatus,
     state::{
@@ -110,20 +110,19 @@ pub fn build<'a>(
 
 /// The host's tables while they are joined with the edges.
 struct Tables<'a> {
-    read: HashSet<u32>,
     time_wait: HashMap<EdgeHash, (Role, u64)>,
     ports: HashMap<(u32, SocketAddr), PortUse>,
     /// Sockets that went to TIME-WAIT, by the remote that they keep a port for, whatever the program.
     gone: HashMap<(u32, SocketAddr), u64>,
-    host: &'a HostTables<'a>,
+    namespaces: HashMap<u32, &'a NamespaceReading>,
 }
 
 impl<'a> Tables<'a> {
     fn new(host: &'a HostTables<'a>) -> Self {
-        let read = host.last.namespaces.iter().map(|namespace| namespace.netns).collect();
+        let namespaces = host.last.namespaces.iter().map(|namespace| (namespace.netns, namespace)).collect();
         let time_wait = host.time_wait.iter().map(|(&edge, &held)| (edge, held)).collect();
         let ports = scarcest(host.last).into_iter().collect();
-        Self { read, time_wait, ports, gone: HashMap::default(), host }
+        Self { time_wait, ports, gone: HashMap::default(), namespaces }
     }
 
     /// Writes what the tables say of an edge, of which `went` sockets went to TIME-WAIT.
@@ -131,14 +130,16 @@ impl<'a> Tables<'a> {
         let held = if self.time_wait.is_empty() { None } else { self.time_wait.remove(&hash()) };
         let held = held.map_or(0, |(_, held)| held);
         // Edges that are folded over namespaces have none.
-        let was_read = key.netns == 0 || self.read.contains(&key.netns);
+        let was_read = key.netns == 0 || self.namespaces.contains_key(&key.netns);
         seat.time_wait = was_read.then_some(held);
         if let Place::Remote(addr, port) = key.place
             && key.role == Role::Client
             && was_read
-            && let Some(namespace) = self.host.last.namespace(key.netns)
+            && let Some(namespace) = self.namespaces.get(&key.netns)
         {
-            let unused = || namespace.ports.as_ref().map(|ports| PortUse { used: 0, available: ports.capacity() });
+            // Those that found no room in the reading are not unused.
+            let all = namespace.ports.as_ref().filter(|ports| ports.left_out() == 0);
+            let unused = || all.map(|ports| PortUse { used: 0, available: ports.capacity() });
             let remote = (key.netns, SocketAddr::new(addr, port));
             seat.ports = self.ports.get(&remote).copied().or_else(unused).map(Ports::new);
             if went > 0 {
@@ -157,7 +158,7 @@ impl<'a> Tables<'a> {
             if let Some(ports) = seat.ports
                 && let Place::Remote(addr, port) = key.place
                 && let Some(went) = self.gone.get(&(key.netns, SocketAddr::new(addr, port)))
-                && let Some(rules) = self.host.last.namespace(key.netns).and_then(|one| one.ports.as_ref())
+                && let Some(rules) = self.namespaces.get(&key.netns).and_then(|one| one.ports.as_ref())
             {
                 seat.ports = Some(ports.with_churn(*went as f64 / window_s, rules.held(addr)));
             }
@@ -166,13 +167,19 @@ impl<'a> Tables<'a> {
 
     /// What belongs to edges that have no row of their own any more is in those for all others.
     fn add_rest(self, seats: &mut [Seat], ended: &State, live: &State) {
+        let mut rest: HashMap<Role, u64> = HashMap::default();
         for (role, held) in self.time_wait.into_values() {
-            let other = seats.iter_mut().find(|seat| {
-                let key = seat.row(ended, live).key;
-                key.is_other && key.role == role
-            });
-            if let Some(other) = other {
-                other.time_wait = Some(other.time_wait.unwrap_or(0) + held);
+            *rest.entry(role).or_default() += held;
+        }
+        if rest.is_empty() {
+            return;
+        }
+        for seat in seats {
+            let key = seat.row(ended, live).key;
+            if key.is_other
+                && let Some(held) = rest.remove(&key.role)
+            {
+                seat.time_wait = Some(seat.time_wait.unwrap_or(0) + held);
             }
         }
     }

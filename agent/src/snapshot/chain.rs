@@ -49,10 +49,9 @@ struct Sum {
     edges: u64,
     open_at_start: u64,
     opened: u64,
-    /// Of the edges where they are known.
+    /// Connections whose exchanges are known, and those.
+    watched: u64,
     exchanges: u64,
-    /// Edges where they are not.
-    unknown: u64,
 }
 
 impl Sum {
@@ -60,11 +59,8 @@ impl Sum {
         self.edges += 1;
         self.open_at_start += counts.open_at_start;
         self.opened += counts.opened;
-        if counts.watched > 0 {
-            self.exchanges += counts.exchanges;
-        } else {
-            self.unknown += 1;
-        }
+        self.watched += counts.watched;
+        self.exchanges += counts.exchanges;
     }
 
     fn note(&mut self, pids: &[u32]) {
@@ -82,15 +78,12 @@ impl Sum {
     }
 
     fn side(&self) -> Side {
-        let exchanges = (self.unknown == 0).then_some(self.exchanges);
-        let connections = self.open_at_start + self.opened;
+        let is_known = self.watched == self.open_at_start + self.opened;
         Side {
             open_at_start: self.open_at_start,
             opened: self.opened,
-            exchanges,
-            exchanges_per_connection: exchanges
-                .filter(|_| connections > 0)
-                .map(|exchanges| exchanges as f64 / connections as f64),
+            exchanges: is_known.then_some(self.exchanges),
+            exchanges_per_connection: (self.watched > 0).then(|| self.exchanges as f64 / self.watched as f64),
         }
     }
 }

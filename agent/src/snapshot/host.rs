@@ -67,9 +67,9 @@ pub struct Namespace {
     pub time_wait_overflows: Option<u64>,
     /// Ephemeral ports that may be had for a remote that has none yet.
     pub ports: Option<u32>,
-    /// Handshakes of the window that ended at a full accept queue (`ListenOverflows`).
+    /// Segments of handshakes that came to a full accept queue in the window, one again for each try (`ListenOverflows`).
     pub listen_overflows: Option<u64>,
-    /// Connections of the window that a listener dropped for any cause (`ListenDrops`).
+    /// Those that a listener dropped for any cause, that one included (`ListenDrops`).
     pub listen_drops: Option<u64>,
     /// Its listeners, the fullest first.
     pub listeners: Vec<Listener>,

@@ -4,13 +4,13 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use redial_common::{
     errno,
     loss::Counter,
-    record::conn::{Conn, HEAD_LEN, PASS_ADOPTS, flag},
+    record::conn::{Conn, HEAD_LEN, flag},
     tcp::{closed_by, failed_by, role, state},
 };
 
 use crate::{
     emit,
-    maps::{NEW_CONN, NewConn, PASS, UNWATCHED_UNTIL, conns, count},
+    maps::{NEW_CONN, NewConn, UNWATCHED_UNTIL, conns, count},
     owner,
     settings::setting,
     sock::Sock,
@@ -18,8 +18,8 @@ use crate::{
 };
 
 const BPF_ANY: u64 = 0;
-const BPF_NOEXIST: u64 = 1;
-const EEXIST: i32 = -17;
+pub const BPF_NOEXIST: u64 = 1;
+pub const EEXIST: i32 = -17;
 const ENOMEM: i32 = -12;
 const E2BIG: i32 = -7;
 
@@ -175,102 +175,6 @@ fn add_label(conn: &mut Conn, label: u32) {
     }
 }
 
-/// The socket exists. Where the pass over all sockets takes them in, it is followed from now on if it was not before,
-/// and what was missed while nothing was watched is made up for.
-#[inline(always)]
-pub fn exists<S: Sock>(sock: S) {
-    let Some(pass) = PASS.get(0) else { return };
-    let adopts = *pass & PASS_ADOPTS != 0;
-    if let Some(conn) = get(sock.key()) {
-        if !adopts || catch_up(sock, conn) {
-            conn.pass = *pass;
-            return;
-        }
-        end_unseen(conn);
-        send(conn, now());
-        remove(sock.key());
-    }
-    if adopts {
-        adopt(sock, *pass);
-    }
-}
-
-/// Makes up for changes of state that were not watched, and says whether it is still the same connection.
-#[inline(always)]
-fn catch_up<S: Sock>(sock: S, conn: &mut Conn) -> bool {
-    let (local_port, remote_port) = sock.ports();
-    if sock.netns() != conn.netns
-        || remote_port != conn.remote_port
-        || (conn.local_port != 0 && local_port != conn.local_port)
-    {
-        return false;
-    }
-    let state = sock.state();
-    if state == conn.state {
-        return true;
-    }
-    if conn.state == state::SYN_SENT {
-        sock.write_tuple(conn);
-        conn.established_ns = now();
-        conn.flags |= flag::CONNECTING_AT_START;
-        sock.write_established(conn);
-    }
-    conn.state = state;
-    if conn.closed_by == closed_by::NONE {
-        conn.closed_by = began_to_close(state);
-    }
-    if conn.closed_by != closed_by::NONE && conn.closing_ns == 0 {
-        conn.closing_ns = now();
-    }
-    true
-}
-
-/// Whose FIN was the first, as the state tells.
-#[inline(always)]
-fn began_to_close(state: u8) -> u8 {
-    match state {
-        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING => closed_by::LOCAL,
-        state::CLOSE_WAIT | state::LAST_ACK => closed_by::REMOTE,
-        _ => closed_by::NONE,
-    }
-}
-
-#[inline(always)]
-fn adopt<S: Sock>(sock: S, pass: u32) {
-    let state = sock.state();
-    let closed_by = began_to_close(state);
-    if closed_by == closed_by::NONE && state != state::SYN_SENT && state != state::ESTABLISHED {
-        return;
-    }
-    let is_open = state != state::SYN_SENT;
-    let Some(conn) = blank(NewConn::Existing) else { return };
-    conn.role = sock.role_by_bytes(state);
-    conn.state = state;
-    conn.closed_by = closed_by;
-    conn.pass = pass;
-    conn.start_ns = now();
-    if !is_wanted(sock, conn) {
-        return;
-    }
-    conn.flags |= sock.early_labels() | if is_open { flag::ADOPTED } else { flag::CONNECTING_AT_START };
-    if is_open {
-        sock.write_established(conn);
-        sock.write_base(conn);
-    }
-    // What the kernel counts FINs in is taken off at the end.
-    if state == state::FIN_WAIT2 {
-        conn.bytes_sent = conn.bytes_sent.saturating_sub(1);
-    }
-    if matches!(state, state::CLOSE_WAIT | state::LAST_ACK | state::CLOSING) {
-        conn.bytes_received = conn.bytes_received.saturating_sub(1);
-    }
-    if let Err(error) = put(sock.key(), conn, BPF_NOEXIST)
-        && error != EEXIST
-    {
-        not_inserted(error);
-    }
-}
-
 /// The current process uses the MPTCP connection that began with the subflow `key`.
 #[inline(always)]
 pub fn claim(key: u64) {
@@ -389,7 +293,7 @@ pub fn repair<S: Sock>(sock: S) {
 }
 
 #[inline(always)]
-fn end_unseen(conn: &mut Conn) {
+pub fn end_unseen(conn: &mut Conn) {
     count(Counter::Repaired);
     conn.mark_end_unseen();
 }
@@ -427,7 +331,7 @@ fn finish<S: Sock>(sock: S, conn: &mut Conn, last: u8) {
 
 /// Sends the record of a connection that ended at `at`, if the filters want it.
 #[inline(always)]
-fn send(conn: &mut Conn, at: u64) {
+pub fn send(conn: &mut Conn, at: u64) {
     conn.end_ns = at;
     if conn.closing_ns == 0 {
         conn.closing_ns = at;
@@ -507,7 +411,7 @@ fn why_closed(conn: &Conn) -> u8 {
 
 /// Writes tuple and namespace, and says whether the filters that need no process let the connection through.
 #[inline(always)]
-fn is_wanted<S: Sock>(sock: S, conn: &mut Conn) -> bool {
+pub fn is_wanted<S: Sock>(sock: S, conn: &mut Conn) -> bool {
     write_place(sock, conn);
     passes(conn)
 }
@@ -535,7 +439,7 @@ fn passes(conn: &Conn) -> bool {
 
 /// A connection with nothing in it but an id.
 #[inline(always)]
-fn blank<'a>(place: NewConn) -> Option<&'a mut Conn> {
+pub fn blank<'a>(place: NewConn) -> Option<&'a mut Conn> {
     let conn = NEW_CONN.get_ptr_mut(place as u32)?;
     // SAFETY: the helper has no arguments.
     let cpu = u64::from(unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() });
@@ -556,7 +460,7 @@ fn blank<'a>(place: NewConn) -> Option<&'a mut Conn> {
 }
 
 #[inline(always)]
-fn put(key: u64, conn: &Conn, flags: u64) -> Result<(), i32> {
+pub fn put(key: u64, conn: &Conn, flags: u64) -> Result<(), i32> {
     conns().insert(key, conn, flags)
 }
 
@@ -578,7 +482,7 @@ fn insert(key: u64, conn: &mut Conn) {
 
 /// Counts a connection that cannot be followed.
 #[inline(always)]
-fn not_inserted(error: i32) {
+pub fn not_inserted(error: i32) {
     count(match error {
         E2BIG => Counter::MapFull,
         ENOMEM => Counter::MapNoMemory,

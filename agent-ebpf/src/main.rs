@@ -8,6 +8,7 @@
 
 mod conns;
 mod emit;
+mod existing;
 mod maps;
 mod owner;
 mod probes;

@@ -69,7 +69,7 @@ fn records_are_whole_when_the_agent_comes_and_goes() -> Result<()> {
         return Ok(());
     }
     let netns = Netns::new()?;
-    let seconds = if slowdown() > 1 { 45.0 } else { 4.0 };
+    let seconds = if slowdown() > 1 { 45.0 } else { 10.0 };
     let spec = Churn { clients: 4, seconds, ..Churn::default() };
     let come_and_go = |_| {
         let agent = Agent::in_netns(&netns)?;

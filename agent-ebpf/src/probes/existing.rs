@@ -10,7 +10,7 @@ use redial_common::record::conn::COMM_LEN;
 
 use super::{DONE, accept::followed};
 use crate::{
-    conns, owner,
+    conns, existing, owner,
     settings::offset,
     sock::{Bare, Fields as _, Known, Typed, put16},
 };
@@ -52,7 +52,7 @@ pub extern "C" fn existing_tcp(ctx: *const u8) -> i32 {
     }
     // What is in TIME-WAIT, or not yet a socket of its own, is no `tcp_sock`.
     if let Some(tcp) = Typed(sock).as_tcp() {
-        conns::exists(Known(tcp));
+        existing::exists(Known(tcp));
     }
     DONE
 }

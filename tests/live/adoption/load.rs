@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use redial_tests::{
     agent::Agent,
     clock::monotonic_ns,
-    gate::live,
+    gate::{live, slowdown},
     ledger::Far,
     netns::Netns,
     observer::Observer,
@@ -173,7 +173,8 @@ fn no_line_twice(trace: &Trace, truth: &[Conn]) -> Result<()> {
 
 #[test]
 fn in_the_middle_of_load() -> Result<()> {
-    if !live() {
+    // On an emulated processor the load leaves the agent no time to begin.
+    if !live() || slowdown() > 1 {
         return Ok(());
     }
     let mut loads = (0..3).map(|_| Load::start()).collect::<Result<Vec<_>>>()?;

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::Counts;
+
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -134,7 +136,7 @@ pub struct Summary {
     /// What was left out on purpose.
     pub left_out: LeftOut,
     /// Sums over all connections.
-    pub totals: Totals,
+    pub totals: Counts,
 }
 
 impl Summary {
@@ -151,37 +153,6 @@ pub struct LeftOut {
     pub own: u64,
     /// By a filter.
     pub filtered: u64,
-}
-
-/// Sums over all connections.
-#[derive(Clone, Debug, Deserialize)]
-#[expect(missing_docs, reason = "the names are redial's vocabulary, explained there")]
-pub struct Totals {
-    pub attempts: u64,
-    pub opened: u64,
-    pub closed: u64,
-    pub failed: u64,
-    pub open: u64,
-    pub open_at_start: u64,
-    pub exchanges: Option<u64>,
-    pub bytes_sent: Option<u64>,
-    pub bytes_received: Option<u64>,
-    pub retransmits: Option<u64>,
-    pub unused: Option<u64>,
-    pub closed_by: BTreeMap<String, u64>,
-    pub failed_by: BTreeMap<String, u64>,
-}
-
-impl Totals {
-    /// Closed by `word`, 0 where it is absent.
-    pub fn closed_by(&self, word: &str) -> u64 {
-        self.closed_by.get(word).copied().unwrap_or(0)
-    }
-
-    /// Failed by `word`, 0 where it is absent.
-    pub fn failed_by(&self, word: &str) -> u64 {
-        self.failed_by.get(word).copied().unwrap_or(0)
-    }
 }
 
 /// Everything that a run of the agent printed.

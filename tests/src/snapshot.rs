@@ -54,6 +54,7 @@ pub struct Counts {
     pub reuse_ratio: Option<f64>,
     pub bytes_sent: Option<u64>,
     pub bytes_received: Option<u64>,
+    pub retransmits: Option<u64>,
     pub time_wait: Option<u64>,
     pub time_wait_inferred: u64,
     pub closed_by: BTreeMap<String, u64>,
@@ -108,6 +109,16 @@ pub struct Peer {
 pub const OTHER: &str = "~other";
 
 impl Counts {
+    /// Closed by `word`, 0 where it is absent.
+    pub fn closed_by(&self, word: &str) -> u64 {
+        self.closed_by.get(word).copied().unwrap_or(0)
+    }
+
+    /// Failed by `word`, 0 where it is absent.
+    pub fn failed_by(&self, word: &str) -> u64 {
+        self.failed_by.get(word).copied().unwrap_or(0)
+    }
+
     /// Every number that must add up over edges, with its name. What was not measured adds nothing.
     pub fn sums(&self) -> BTreeMap<String, u64> {
         let plain = [
@@ -130,7 +141,8 @@ impl Counts {
         plain.chain(closed).chain(failed).collect()
     }
 
-    fn balance(&self) -> Result<()> {
+    /// Checks what holds of the counters at every time.
+    pub fn balance(&self) -> Result<()> {
         ensure!(self.open_at_start + self.opened == self.closed + self.open, "older + opened = closed + open");
         ensure!(self.attempts >= self.opened + self.failed, "attempts are at least opened + failed");
         ensure!(self.closed_by.values().sum::<u64>() == self.closed, "closed_by sums to closed");

@@ -45,12 +45,12 @@ pub mod flag {
     pub const FINAL_READ: u32 = 1 << 15;
     /// A listener closed before the connection was accepted.
     pub const NEVER_ACCEPTED: u32 = 1 << 16;
+    /// Put together from a checkpoint (TCP_REPAIR): there was no handshake.
+    pub const RESTORED: u32 = 1 << 17;
     /// The attempt was under way when the agent began: its start was not seen.
     pub const CONNECTING_AT_START: u32 = 1 << 18;
     /// Older than the agent, and more than one process holds it: whoever uses it next owns it.
     pub const SHARED: u32 = 1 << 19;
-    /// Put together from a checkpoint (TCP_REPAIR): there was no handshake.
-    pub const RESTORED: u32 = 1 << 17;
 }
 
 /// The bit of a pass over all sockets that takes in those that nobody follows.

@@ -136,6 +136,10 @@ impl<S: RecordSource> Session<S> {
             tables: tables.as_ref(),
         };
         let name_of = |address: IpAddr| folder.enricher.resolve(address).map(|name| name.to_string());
+        let dropped = folder.enricher.names_dropped();
+        if dropped > 0 {
+            eprintln!("redial: {dropped} names were not asked for, for too many were waiting");
+        }
         let ended = std::mem::replace(&mut folder.state, State::new(1, live.by()));
         Ok(build(frame, Cow::Owned(ended), Cow::Owned(live), &name_of))
     }

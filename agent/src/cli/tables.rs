@@ -177,13 +177,7 @@ mod tests {
         };
         let sides = |listening: [u8; 4], sockets: &[TimeWait]| {
             let sockets: Vec<&TimeWait> = sockets.iter().collect();
-            let empty = Reading {
-                namespaces: Vec::new(),
-                unread: Vec::new(),
-                left_out: 0,
-                hidden_processes: 0,
-                took: Duration::ZERO,
-            };
+            let empty = Reading { namespaces: Vec::new(), unread: Vec::new(), left_out: 0 };
             let listening = [(1, SocketAddr::from((listening, 80)))].into_iter().collect();
             Sides { listening, ..Sides::of(&empty, &sockets) }
         };

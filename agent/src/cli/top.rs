@@ -26,8 +26,9 @@ const DEFAULT_ROWS: u32 = 20;
 /// first. NEW/S is connections opened per second, EXCH/C exchanges (a request and its answer) per connection, REUSE the
 /// share of exchanges on a connection that had carried one before; LIFE, CONN (connecting), FIRST (connecting and the
 /// first answer), LATER (further answers; for servers the time until they answer) and IDLE (before reuse) are medians,
-/// with ~ where they are only known within a factor of two. An arrow to the right marks a client's remote, an arrow to
-/// the left a server's own port. A wider terminal shows more columns.
+/// with ~ where they are only known within a factor of two. TWAIT is sockets in TIME-WAIT now, PORTS the ephemeral ports
+/// that are left for a remote. An arrow to the right marks a client's remote, an arrow to the left a server's own port. A
+/// wider terminal shows more columns.
 #[derive(Args, Clone, Debug)]
 pub struct TopArgs {
     /// Print one table and end

@@ -27,19 +27,6 @@ pub enum Runtime {
     Other,
 }
 
-impl Runtime {
-    /// Its name in JSON and in messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Containerd => "containerd",
-            Self::CriO => "cri-o",
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-            Self::Other => "other",
-        }
-    }
-}
-
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {

@@ -92,9 +92,9 @@ impl Enricher {
         Self { names: Some(names), ..self }
     }
 
-    /// The resolver, where there is one.
-    pub fn names(&self) -> Option<&Names> {
-        self.names.as_ref()
+    /// How many times the resolver was not asked for a name because too many were waiting.
+    pub fn names_dropped(&self) -> u64 {
+        self.names.as_ref().map_or(0, Names::dropped)
     }
 
     /// Why containers are known of processes only that lived when /proc was asked; `None` where records tell too.

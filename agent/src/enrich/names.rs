@@ -139,16 +139,6 @@ impl Names {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
-
-    /// How many addresses are remembered.
-    pub fn len(&self) -> usize {
-        lock(&self.cache).len()
-    }
-
-    /// Whether no address is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Answers requests until nobody can make any more.

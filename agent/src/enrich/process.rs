@@ -221,16 +221,6 @@ impl Processes {
         entry.program.clone()
     }
 
-    /// How many processes are remembered.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether no process is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     fn store(&mut self, pid: u32, info: ProcInfo, now_ns: u64) {
         let program = Program {
             exe: info.exe.map(|exe| self.share(&exe)),

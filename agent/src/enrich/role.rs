@@ -24,13 +24,4 @@ impl Role {
             _ => Self::Unknown,
         }
     }
-
-    /// Its name in JSON and in messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-            Self::Unknown => "unknown",
-        }
-    }
 }

@@ -1,9 +1,6 @@
 //! What one network namespace holds now.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use redial_common::tcp::state;
 
@@ -51,8 +48,6 @@ pub struct NamespaceReading {
     pub counters: TcpCounters,
     /// Connection tracking; `None` where it is not used.
     pub conntrack: Option<Conntrack>,
-    /// How long reading it took.
-    pub took: Duration,
 }
 
 impl NamespaceReading {
@@ -67,7 +62,6 @@ impl NamespaceReading {
         listeners: usize,
         time_wait: &mut dyn FnMut(&TimeWait),
     ) -> Result<Self, DumpError> {
-        let begin = Instant::now();
         let mut reading = Self {
             netns,
             sockets: 0,
@@ -77,7 +71,6 @@ impl NamespaceReading {
             listeners: Listeners::new(listeners),
             counters: TcpCounters::read(),
             conntrack: Conntrack::read(),
-            took: Duration::ZERO,
         };
         let mut counter = PortRules::read().map(|rules| PortCounter::new(rules, tuples));
         let population = Sockstat::read();
@@ -100,7 +93,6 @@ impl NamespaceReading {
             })?;
         }
         reading.ports = counter.map(PortCounter::finish);
-        reading.took = begin.elapsed();
         Ok(reading)
     }
 }

@@ -24,7 +24,7 @@ impl PortCounter {
     pub fn new(rules: PortRules, room: usize) -> Self {
         let usable = rules.ports();
         let (reuse, reuse_delay) = (rules.reuse, rules.reuse_delay);
-        let ports = Ports { capacity: usable.len(), reuse, reuse_delay, ..Ports::default() };
+        let ports = Ports { capacity: usable.count(), reuse, reuse_delay, ..Ports::default() };
         Self { rules, usable, ports, room }
     }
 

@@ -47,19 +47,14 @@ impl PortSet {
     }
 
     /// How many are in.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// Whether none is in.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
 impl fmt::Debug for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PortSet({} ports)", self.len())
+        write!(f, "PortSet({} ports)", self.count())
     }
 }
 
@@ -72,8 +67,8 @@ mod tests {
         let set = PortSet::parse("0,63-65,65535\n").unwrap();
         let ports: Vec<u16> = (0..=u16::MAX).filter(|port| set.contains(*port)).collect();
         assert_eq!(ports, [0, 63, 64, 65, 65535]);
-        assert_eq!(set.len(), 5);
-        assert!(PortSet::parse("\n").unwrap().is_empty());
+        assert_eq!(set.count(), 5);
+        assert!(PortSet::parse("\n").unwrap().count() == 0);
         for wrong in ["x", "1-", "70000"] {
             assert_eq!(PortSet::parse(wrong), None, "{wrong}");
         }

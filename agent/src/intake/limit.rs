@@ -124,11 +124,6 @@ impl Limiter {
         (self.shed + at(self.level > 0), self.paused + at(self.level == OFF))
     }
 
-    /// How long nothing was watched.
-    pub fn paused(&self) -> Duration {
-        self.times().1
-    }
-
     /// Why probes are shed, in a few words.
     pub fn reason(&self) -> String {
         if self.is_off() {

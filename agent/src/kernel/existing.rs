@@ -32,8 +32,10 @@ pub struct Walk {
 }
 
 impl Attached {
-    /// Has the programs look at every TCP socket of every network namespace that can be found. `pass` counts the walks;
-    /// in the first one, connections that nobody follows are followed from then on.
+    /// Has the programs look at every TCP socket of every network namespace that is watched and can be found. `pass` is
+    /// the number of the walk; with [`PASS_ADOPTS`], connections that nobody follows are followed from then on.
+    ///
+    /// [`PASS_ADOPTS`]: redial_common::record::conn::PASS_ADOPTS
     ///
     /// # Errors
     /// When the kernel refuses the iterator, or the namespaces cannot be listed.

@@ -210,15 +210,7 @@ impl Binned {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// A cheap generator of numbers, the same on every run (Knuth's MMIX constants).
-    fn numbers(seed: u64) -> impl Iterator<Item = u64> {
-        std::iter::successors(Some(seed), |x| {
-            Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
-        })
-        .map(|x| x >> 20)
-    }
+    use super::{super::tests::numbers, *};
 
     #[test]
     fn every_value_is_in_its_bucket() {

@@ -107,11 +107,6 @@ impl Histogram {
         }
     }
 
-    /// The value that `share` (0 to 1) of all values do not exceed, ns; `None` without values.
-    pub fn percentile(&self, share: f64) -> Option<u64> {
-        self.percentiles([share]).map(|[value]| value)
-    }
-
     /// The values that each of `shares` (0 to 1, rising) of all values do not exceed, ns; `None` without values.
     pub fn percentiles<const N: usize>(&self, shares: [f64; N]) -> Option<[u64; N]> {
         match &self.0 {
@@ -140,15 +135,7 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// A cheap generator of numbers, the same on every run (Knuth's MMIX constants).
-    fn numbers(seed: u64) -> impl Iterator<Item = u64> {
-        std::iter::successors(Some(seed), |x| {
-            Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
-        })
-        .map(|x| x >> 20)
-    }
+    use super::{super::tests::numbers, *};
 
     fn assert_within_bound(histogram: &Histogram, values: &mut [u64]) {
         values.sort_unstable();
@@ -157,7 +144,7 @@ mod tests {
         assert_eq!(Some(&histogram.max()), values.last());
         for share in [0.01, 0.5, 0.95, 0.99, 1.0] {
             let rank = ((share * values.len() as f64).ceil() as usize).clamp(1, values.len());
-            let (truth, got) = (values[rank - 1] as f64, histogram.percentile(share).unwrap() as f64);
+            let (truth, got) = (values[rank - 1] as f64, histogram.percentiles([share]).unwrap()[0] as f64);
             match histogram.bound() {
                 Bound::Relative(error) => {
                     assert!((got - truth).abs() <= truth * error + 1.0, "p{share}: {got} for {truth}, bound {error}");
@@ -218,7 +205,7 @@ mod tests {
     fn a_few_values_are_exact_in_any_order() {
         for values in [[5, 5, 9], [9, 5, 7], [0, 0, 0], [u64::MAX, 1, 2]] {
             let mut histogram = Histogram::default();
-            assert!(histogram.is_empty() && histogram.percentile(0.5).is_none());
+            assert!(histogram.is_empty() && histogram.percentiles([0.5]).is_none());
             values.iter().for_each(|&value| histogram.add(value));
             assert_eq!(histogram.bound(), Bound::Relative(0.0));
             assert_within_bound(&histogram, &mut values.clone());

@@ -81,8 +81,8 @@ impl State {
         edge.last_ns = edge.last_ns.max(now_ns);
     }
 
-    /// The hash of the edge that a socket in TIME-WAIT belongs to ([`State::hash`]), and its role. `None` when the end of its connection
-    /// was not seen, or is forgotten.
+    /// The hash of the edge that a socket in TIME-WAIT belongs to ([`State::hash`]), and its role. `None` when the end of
+    /// its connection was not seen, or is forgotten.
     pub fn edge_of_time_wait(&self, netns: u32, local: SocketAddr, remote: SocketAddr) -> Option<(EdgeHash, Role)> {
         self.time_waits.edge_of(netns, local, remote)
     }
@@ -124,11 +124,6 @@ impl State {
     /// When there are not so many.
     pub fn at(&self, position: usize) -> (&EdgeKey, &Edge) {
         self.edges.get_index(position).expect("a position of this state")
-    }
-
-    /// One edge.
-    pub fn get(&self, key: &EdgeKey) -> Option<&Edge> {
-        self.edges.get(key)
     }
 
     fn edge(&mut self, key: &EdgeRef<'_>) -> &mut Edge {

@@ -9,6 +9,14 @@ use redial_common::{
 use super::{tally::Tally, *};
 use crate::enrich::{Owner, role::Role};
 
+/// A cheap generator of numbers, the same on every run (Knuth's MMIX constants).
+pub fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(seed), |x| {
+        Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    })
+    .map(|x| x >> 20)
+}
+
 fn identity(name: &str, pid: u32) -> Identity {
     Identity { owner: Owner::Executable(name.into()), pid: Some(pid), comm: Some(name.into()), container: None }
 }
@@ -119,7 +127,7 @@ fn folded_and_single_records_give_the_same_counters() {
     assert_eq!(one, other);
     let who = identity("app", 1);
     let key = EdgeKey::from(&EdgeRef::of_conn(&client(0), &who, By::Edge));
-    let (a, b) = (single.get(&key).unwrap(), folded.get(&key).unwrap());
+    let (a, b) = (single.edges.get(&key).unwrap(), folded.edges.get(&key).unwrap());
     for (a, b) in [
         (&a.lifetime, &b.lifetime),
         (&a.connect, &b.connect),
@@ -202,8 +210,8 @@ fn over_the_limit_the_silent_leave_and_totals_stay_exact() {
     assert_eq!((sum.counts.opened, sum.counts.exchanges), (2_000, 3_000));
     let who = identity("app", 1);
     let busy = EdgeKey::from(&EdgeRef::of_conn(&Conn { remote_port: 9_999, ..client(2) }, &who, By::Edge));
-    assert_eq!(state.get(&busy).unwrap().tally.counts.opened, 1_000, "the busy one was never pushed out");
-    let other = state.get(&EdgeKey::other(Role::Client)).unwrap();
+    assert_eq!(state.edges.get(&busy).unwrap().tally.counts.opened, 1_000, "the busy one was never pushed out");
+    let other = state.edges.get(&EdgeKey::other(Role::Client)).unwrap();
     assert!(state.edges_folded >= 900 && other.tally.counts.opened == state.edges_folded);
     assert!(state.edges().any(|(key, _)| !key.is_other));
 }

@@ -145,7 +145,7 @@ fn the_dead_leave_first() {
     for pid in 51..=2_000 {
         table.observe(&step(event::EXEC, pid, 0, u64::from(pid), "/no/such/x"));
         table.observe(&step(event::EXIT, pid, 0, u64::from(pid), ""));
-        assert!(table.len() <= 100);
+        assert!(table.entries.len() <= 100);
     }
     assert!((1..=50).all(|pid| table.entries.contains_key(&pid)));
     assert!(table.entries.contains_key(&2_000) && !table.entries.contains_key(&51));
